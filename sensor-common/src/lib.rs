@@ -1,0 +1,2 @@
+#![no_std]
+//! What svcsensor's kernel programs and its daemon agree on.

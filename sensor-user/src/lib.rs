@@ -1,0 +1,1 @@
+//! svcsensor: the library behind the binary.

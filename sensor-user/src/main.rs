@@ -1,0 +1,2 @@
+//! The svcsensor binary.
+fn main() {}

@@ -1,0 +1,1 @@
+//! svcsensor end-to-end tests.

@@ -1,0 +1,2 @@
+//! svcsensor developer commands.
+fn main() {}
