@@ -1,2 +1,31 @@
-//! svcsensor developer commands.
-fn main() {}
+//! `cargo xtask`: every developer command of svcsensor, so that nothing needs a script or a tool installed by hand.
+
+mod apt;
+mod ebpf;
+mod sh;
+mod vm;
+
+use clap::{Parser, Subcommand};
+
+/// Builds, runs, tests and measures svcsensor. Installs with apt and cargo what a command lacks, and says so.
+#[derive(Parser)]
+#[command(name = "cargo xtask", max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Build the kernel object from source; commit it with its manifest, or check the committed one
+    BuildEbpf(ebpf::Args),
+    /// Fetch, build and start the virtual machines in which the tests run
+    Vm(vm::Args),
+}
+
+fn main() -> anyhow::Result<()> {
+    match Cli::parse().command {
+        Command::BuildEbpf(args) => ebpf::main(&args),
+        Command::Vm(args) => vm::main(&args),
+    }
+}
