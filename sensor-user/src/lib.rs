@@ -1,1 +1,11 @@
-//! svcsensor: the library behind the binary.
+//! svcsensor: who made this machine run something by itself, and is that legitimate?
+//!
+//! The rooms stand in the order in which data passes; a later room may use an earlier one, never the reverse. Only
+//! [`probe`] and [`source`] know aya, only [`sink`] knows an output format. `ARCHITECTURE.md` is the map.
+
+pub mod detect;
+pub mod event;
+pub mod incident;
+pub mod lineage;
+pub mod sink;
+pub mod subject;

@@ -1,0 +1,121 @@
+//! Where the running kernel keeps the fields that the programs read.
+//!
+//! rustc cannot emit CO-RE relocations, so userspace reads the offsets out of the kernel's own BTF and hands them
+//! to the programs as read-only data; the verifier folds them into constants.
+
+/// An offset that this kernel does not have. A program that finds it reads 0 in its stead.
+pub const ABSENT: u32 = u32::MAX;
+
+macro_rules! kernel_layout {
+    ($($(#[$doc:meta])* $field:ident = $path:literal, $required:literal;)*) => {
+        /// Byte offsets of kernel fields, each from the start of the structure named first.
+        #[repr(C)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub struct KernelLayout {
+            $($(#[$doc])* #[doc = concat!("`", $path, "`")] pub $field: u32,)*
+        }
+
+        impl KernelLayout {
+            /// Every field as (name, `struct.member.member...`, required); embedded structures are crossed with
+            /// a dot, pointers are not followed. Alternatives are separated by `|`.
+            pub const FIELDS: &'static [(&'static str, &'static str, bool)] =
+                &[$((stringify!($field), $path, $required),)*];
+
+            /// A layout in which nothing is known.
+            pub const UNKNOWN: Self = Self { $($field: ABSENT,)* };
+
+            /// The offsets in the order of [`Self::FIELDS`].
+            #[must_use]
+            pub fn from_offsets(mut offset: impl FnMut(usize) -> u32) -> Self {
+                let mut next = 0;
+                let mut take = || { let value = offset(next); next += 1; value };
+                Self { $($field: take(),)* }
+            }
+        }
+    };
+}
+
+kernel_layout! {
+    file_inode = "file.f_inode", true;
+    file_dentry = "file.f_path.dentry", true;
+    file_mnt = "file.f_path.mnt", true;
+    file_mode = "file.f_mode", true;
+    file_flags = "file.f_flags", true;
+    inode_ino = "inode.i_ino", true;
+    inode_sb = "inode.i_sb", true;
+    inode_mode = "inode.i_mode", true;
+    inode_nlink = "inode.i_nlink", true;
+    inode_generation = "inode.i_generation", true;
+    inode_size = "inode.i_size", true;
+    inode_uid = "inode.i_uid", true;
+    inode_gid = "inode.i_gid", true;
+    sb_dev = "super_block.s_dev", true;
+    dentry_parent = "dentry.d_parent", true;
+    dentry_inode = "dentry.d_inode", true;
+    dentry_name = "dentry.d_name.name", true;
+    dentry_name_len = "dentry.d_name.len", true;
+    path_dentry = "path.dentry", true;
+    path_mnt = "path.mnt", true;
+    vfsmount_root = "vfsmount.mnt_root", true;
+    /// For the distance from a `vfsmount` to the `mount` that contains it.
+    mount_vfsmount = "mount.mnt", true;
+    mount_parent = "mount.mnt_parent", true;
+    mount_mountpoint = "mount.mnt_mountpoint", true;
+    iattr_valid = "iattr.ia_valid", true;
+    iattr_mode = "iattr.ia_mode", true;
+    iattr_size = "iattr.ia_size", true;
+    task_tgid = "task_struct.tgid", true;
+    task_pid = "task_struct.pid", true;
+    task_start_boottime = "task_struct.start_boottime", true;
+    task_real_parent = "task_struct.real_parent", true;
+    task_group_leader = "task_struct.group_leader", true;
+    task_cred = "task_struct.cred", true;
+    task_loginuid = "task_struct.loginuid", false;
+    task_sessionid = "task_struct.sessionid", false;
+    task_nsproxy = "task_struct.nsproxy", true;
+    task_flags = "task_struct.flags", true;
+    task_exit_code = "task_struct.exit_code", true;
+    task_mm = "task_struct.mm", true;
+    task_fs = "task_struct.fs", true;
+    task_comm = "task_struct.comm", true;
+    cred_uid = "cred.uid", true;
+    cred_euid = "cred.euid", true;
+    cred_gid = "cred.gid", true;
+    cred_user_ns = "cred.user_ns", true;
+    nsproxy_mnt_ns = "nsproxy.mnt_ns", true;
+    nsproxy_pid_ns = "nsproxy.pid_ns_for_children", true;
+    nsproxy_net_ns = "nsproxy.net_ns", false;
+    mnt_ns_inum = "mnt_namespace.ns.inum", true;
+    pid_ns_inum = "pid_namespace.ns.inum", true;
+    net_inum = "net.ns.inum", false;
+    user_ns_inum = "user_namespace.ns.inum", true;
+    mm_arg_start = "mm_struct.arg_start", true;
+    mm_arg_end = "mm_struct.arg_end", true;
+    fs_pwd_dentry = "fs_struct.pwd.dentry", true;
+    fs_pwd_mnt = "fs_struct.pwd.mnt", true;
+    binprm_file = "linux_binprm.file", true;
+    binprm_filename = "linux_binprm.filename", true;
+    binprm_interp = "linux_binprm.interp", true;
+    binprm_argc = "linux_binprm.argc", true;
+    vma_file = "vm_area_struct.vm_file", true;
+    vma_flags = "vm_area_struct.vm_flags", true;
+    cgroup_kn = "cgroup.kn", true;
+    kernfs_node_id = "kernfs_node.id", true;
+}
+
+/// Facts about function signatures, read from the BTF prototypes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KernelFacts {
+    /// Index of the `dentry` argument of `inode_setattr`: 1 where an idmap or user namespace comes first, else 0.
+    pub setattr_dentry_argument: u32,
+    /// Bytes waiting in the ring beyond which process records are refused.
+    pub process_ring_bytes: u32,
+    /// 1 where even records of watched objects are only counted: the empty programs of the benchmark.
+    pub reserved: u32,
+    /// The daemon's own thread group, whose learning opens are no writes.
+    pub daemon_tgid: u32,
+}
+
+const _: () = assert!(size_of::<KernelLayout>() == 4 * KernelLayout::FIELDS.len());
+const _: () = assert!(size_of::<KernelFacts>() == 16);

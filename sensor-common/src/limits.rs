@@ -1,0 +1,37 @@
+//! Bounds that both sides rely on.
+
+/// Levels of a directory chain that a kernel program walks. A deeper object is still reported where a watched
+/// directory lies within the levels walked; where none does, the walk is counted as cut short
+/// ([`crate::record::counter::WALK_CUT`]).
+pub const WALK_LEVELS: usize = 32;
+
+/// Longest name of one directory entry, in bytes (`NAME_MAX`, linux/limits.h), without its NUL.
+pub const NAME_MAX: usize = 255;
+
+/// Room that the copy of one more path component needs: a name and its NUL.
+pub const COMPONENT_MAX: usize = NAME_MAX + 1;
+
+/// Bytes of argv that an exec record carries at most; beyond them `flags::ARGS_TRUNCATED` is set.
+pub const ARGS_MAX: usize = 4096;
+
+/// Bytes of the file name given to execve (or of a script's interpreter) that a record carries at most.
+pub const FILENAME_MAX: usize = 256;
+
+/// Bytes of a string that a record carries beside its paths (a symlink's target, a mount's source) at most.
+pub const EXTRA_MAX: usize = 512;
+
+/// Words of the Bloom filter over watched inode numbers.
+pub const BLOOM_WORDS: usize = 1024;
+
+/// Entries of the watch map: directories, anchors and single files together.
+pub const WATCH_ENTRIES: usize = 16_384;
+
+/// Bytes of the ring buffer. A power of two and a multiple of the page size (bpf(2), `BPF_MAP_TYPE_RINGBUF`).
+pub const RING_BYTES: usize = 8 << 20;
+
+/// Bytes waiting in the ring beyond which process records are refused, so that records of watched objects still
+/// find room.
+pub const RING_PROCESS_BYTES: usize = RING_BYTES / 4 * 3;
+
+/// Bytes waiting in the ring at which a process record wakes the reader.
+pub const RING_WAKEUP_BYTES: usize = 64 << 10;

@@ -1,0 +1,3 @@
+//! Event, lineage and subject become a finding: a rule and its evidence.
+
+pub mod rule;

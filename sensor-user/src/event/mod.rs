@@ -1,0 +1,3 @@
+//! Records become typed events here, each field checked.
+
+pub mod user;

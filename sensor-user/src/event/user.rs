@@ -1,0 +1,156 @@
+//! Userspace's own records: a [`sensor_common::record::Header`], then one of these as JSON.
+//!
+//! Whatever the pipeline knows beyond the kernel's records (the clock, the machine, the processes that ran before the
+//! sensor did) enters it as such a record. So a recording holds all of it, and replaying it needs no machine.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// `kind::HOST`: the machine and its clocks. The first record of a stream; repeated when the wall clock was set.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Host {
+    /// `uname -n`.
+    pub hostname: String,
+    /// /etc/machine-id (machine-id(5)); empty where there is none.
+    pub machine_id: String,
+    /// /proc/sys/kernel/random/boot_id (random(4)).
+    pub boot_id: String,
+    /// `uname -r`.
+    pub kernel_release: String,
+    /// `CLOCK_REALTIME` minus `CLOCK_BOOTTIME`, in nanoseconds: added to a record's time it gives the wall time.
+    pub realtime_offset_ns: i64,
+    /// The backend that makes the records: `lsm`, `fentry` or `fanotify`.
+    pub backend: String,
+    /// Inode number of PID 1's mount namespace; 0 where it cannot be read.
+    pub init_mnt_ns: u32,
+    /// Inode number of PID 1's pid namespace; 0 where it cannot be read.
+    pub init_pid_ns: u32,
+}
+
+/// `kind::PROCESS_SNAPSHOT`: a process that was there when the sensor started (proc(5)).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessSnapshot {
+    /// Process id.
+    pub tgid: u32,
+    /// Start on `CLOCK_BOOTTIME` in nanoseconds, in steps of a clock tick (10 ms): /proc has it no finer.
+    pub start_boottime_ns: u64,
+    /// Parent's process id.
+    pub parent_tgid: u32,
+    /// Real user id.
+    pub uid: u32,
+    /// Effective user id.
+    pub euid: u32,
+    /// Real group id.
+    pub gid: u32,
+    /// Login user id; `u32::MAX` where none.
+    pub loginuid: u32,
+    /// Audit session; `u32::MAX` where none.
+    pub session_id: u32,
+    /// Id of the control group in the unified hierarchy; 0 where unknown.
+    pub cgroup_id: u64,
+    /// Mount namespace's inode number; 0 where unknown.
+    pub mnt_ns: u32,
+    /// Pid namespace's inode number; 0 where unknown.
+    pub pid_ns: u32,
+    /// Thread name.
+    pub comm: String,
+    /// Target of /proc/PID/exe without the " (deleted)" that the kernel appends; empty for kernel threads.
+    pub exe: String,
+    /// The executable has no name any more.
+    pub exe_deleted: bool,
+    /// Device of the executable in the kernel's encoding (major << 20 | minor), as stat(2) has it.
+    pub exe_device: u32,
+    /// Inode number of the executable.
+    pub exe_inode: u64,
+    /// Working directory.
+    pub cwd: String,
+    /// The arguments; invalid UTF-8 is replaced.
+    pub args: Vec<String>,
+    /// More arguments than `limits::ARGS_MAX` bytes were there.
+    pub args_truncated: bool,
+}
+
+/// What kind of directory (or single file) a watch is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WatchClass {
+    /// Units of the system manager (systemd.unit(5), "System Unit Search Path").
+    SystemUnit,
+    /// Units of user managers (systemd.unit(5), "User Unit Search Path").
+    UserUnit,
+    /// Generators of the system manager (systemd.generator(7)).
+    SystemGenerator,
+    /// Generators of user managers.
+    UserGenerator,
+    /// Environment generators of the system manager (systemd.environment-generator(7)).
+    SystemEnvironmentGenerator,
+    /// Environment generators of user managers.
+    UserEnvironmentGenerator,
+    /// Output of generators (/run/systemd/generator*): rewritten at every reload.
+    GeneratorOutput,
+    /// Transient units (/run/systemd/transient): made by PID 1 on request.
+    TransientUnit,
+    /// SysV scripts (/etc/init.d).
+    InitScript,
+    /// SysV runlevel links (/etc/rc?.d).
+    RunlevelLink,
+    /// /etc/rc.local and its like.
+    RcLocal,
+}
+
+/// `kind::WATCH`: what a watch number in later records stands for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Watch {
+    /// The number in records.
+    pub watch: u32,
+    /// The directory (or file) as the host's PID 1 sees it, symlinks resolved; a record's path is below it.
+    pub path: String,
+    /// Its kind; `None` for a directory that is watched only because a configured one lies, or may appear, below it.
+    pub class: Option<WatchClass>,
+    /// The numeric user whose directory it is, for user units below a home.
+    pub owner: Option<u32>,
+}
+
+/// `kind::CGROUP_SNAPSHOT`: a control group that was there at start.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CgroupSnapshot {
+    /// Its id in the unified hierarchy: the inode number of its directory.
+    pub id: u64,
+    /// Its path in the hierarchy, "/" first.
+    pub path: String,
+}
+
+/// `kind::USERS`: user names (passwd(5)). Replaces what was known.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Users {
+    /// Name by number.
+    pub names: BTreeMap<u32, String>,
+}
+
+/// `kind::FILE_FOUND`: an object that was in a directory when its watch was set, after the directory had appeared
+/// under the sensor's eyes: it may have been made before the watch was.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileFound {
+    /// The directory's watch.
+    pub watch: u32,
+    /// Path below it.
+    pub path: String,
+    /// The target, where it is a symlink.
+    pub target: Option<String>,
+    /// File type and permission bits (inode(7)).
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+}
+
+/// `kind::LOSS`: records of one kind that were dropped since the last such record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Loss {
+    /// `sensor_common::record::kind`.
+    pub kind: u16,
+    /// How many.
+    pub dropped: u64,
+    /// Not before this moment on `CLOCK_BOOTTIME`, in nanoseconds.
+    pub since_boottime_ns: u64,
+}

@@ -1,0 +1,64 @@
+//! The alert: everything a sink can write, in no format.
+
+use crate::detect::rule::{Rule, Severity};
+use crate::lineage::actor::Actor;
+use crate::subject::service::{ContainerService, File, Unit};
+
+/// One alert. Rebuilding it from the same records gives the same value, [`Alert::id`] included.
+#[derive(Clone, Debug)]
+pub struct Alert {
+    /// 32 hexadecimal digits out of boot id, rule, subject and time.
+    pub id: String,
+    /// Wall time of the first observation, in microseconds since the epoch.
+    pub time_us: i64,
+    /// The same on `CLOCK_BOOTTIME`, in nanoseconds.
+    pub boottime_ns: u64,
+    /// Which rule.
+    pub rule: &'static Rule,
+    /// From the score.
+    pub severity: Severity,
+    /// 0 to 100.
+    pub score: u8,
+    /// The parts of the score.
+    pub reasons: Vec<Reason>,
+    /// One sentence that says what happened.
+    pub summary: String,
+    /// `creation`, `change`, `deletion`, `start`, `access`: ECS `event.type`.
+    pub event_type: &'static str,
+    /// What was seen, oldest first, for ECS `event.action`: `file_create`, `file_rename`...
+    pub actions: Vec<&'static str>,
+    /// Who.
+    pub actor: Actor,
+    /// The file, where there is one.
+    pub file: Option<File>,
+    /// What it means to the service manager.
+    pub unit: Option<Unit>,
+    /// The container service, where that is the subject.
+    pub container_service: Option<ContainerService>,
+    /// The machine.
+    pub host: HostInfo,
+}
+
+/// A part of a score.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reason {
+    /// Added to the score; may be negative.
+    pub points: i8,
+    /// Why, in a few words.
+    pub text: String,
+}
+
+/// The machine as an alert names it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HostInfo {
+    /// `uname -n`.
+    pub hostname: String,
+    /// machine-id(5).
+    pub machine_id: String,
+    /// boot id.
+    pub boot_id: String,
+    /// `uname -r`.
+    pub kernel_release: String,
+    /// The backend that saw it.
+    pub backend: String,
+}

@@ -1,0 +1,3 @@
+//! Findings become one incident: collapse, score, alert.
+
+pub mod alert;

@@ -1,0 +1,73 @@
+//! Who acted: what an alert says of a process and its ancestors.
+
+use serde::Serialize;
+
+/// A process as an alert names it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Process {
+    /// Process id in the initial pid namespace.
+    pub pid: u32,
+    /// Start on `CLOCK_BOOTTIME`, in nanoseconds.
+    pub start_boottime_ns: u64,
+    /// Thread name.
+    pub name: String,
+    /// Path of the executable, as its own mount namespace has it.
+    pub executable: String,
+    /// The executable is a memfd.
+    pub memfd: bool,
+    /// The executable has no name in any directory.
+    pub deleted: bool,
+    /// The arguments.
+    pub args: Vec<String>,
+    /// `args` is only the beginning.
+    pub args_truncated: bool,
+    /// Working directory.
+    pub working_directory: String,
+    /// Real user.
+    pub user: User,
+    /// Effective user id.
+    pub euid: u32,
+    /// It is known only by pid: it ended before the sensor learned more.
+    pub incomplete: bool,
+}
+
+/// A user.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct User {
+    /// Numeric id.
+    pub id: u32,
+    /// Name; `None` where the host's user database has none.
+    pub name: Option<String>,
+}
+
+/// A container as far as the kernel's evidence tells.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Container {
+    /// 64 hexadecimal digits, as engines write it into the control group's path.
+    pub id: String,
+    /// `docker`, `podman`, `containerd`, `cri-o`; `None` where the path does not tell.
+    pub runtime: Option<String>,
+}
+
+/// The process that acted, and everything that stands behind it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Actor {
+    /// The process.
+    pub process: Process,
+    /// Its parent, that one's parent, and so on to PID 1.
+    pub ancestors: Vec<Process>,
+    /// Ancestors beyond the bound were left out.
+    pub ancestors_truncated: bool,
+    /// The user who logged in (audit's loginuid); `None` where nobody did.
+    pub login_user: Option<User>,
+    /// The audit session.
+    pub session: Option<u32>,
+    /// The container that it runs in.
+    pub container: Option<Container>,
+    /// Path of its control group; empty where unknown.
+    pub cgroup: String,
+    /// The systemd unit that the control group belongs to.
+    pub unit: Option<String>,
+    /// It runs in another mount namespace than PID 1.
+    pub foreign_mount_namespace: bool,
+}

@@ -1,0 +1,3 @@
+//! Processes, sessions, containers: who acted, and on whose behalf.
+
+pub mod actor;

@@ -1,0 +1,1 @@
+//! Alerts leave here; only this room knows a format.

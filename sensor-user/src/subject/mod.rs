@@ -1,0 +1,3 @@
+//! What was touched, and what it means.
+
+pub mod service;

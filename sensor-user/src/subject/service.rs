@@ -1,0 +1,89 @@
+//! What an alert says of the thing that was touched.
+
+use serde::Serialize;
+
+/// A file under a watched directory.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct File {
+    /// As the host's PID 1 sees it.
+    pub path: String,
+    /// Where it was before, for a rename; the existing name, for a hard link.
+    pub other_path: Option<String>,
+    /// What a symlink points to, as written.
+    pub target: Option<String>,
+    /// Inode number as the kernel has it; 0 where unknown.
+    pub inode: u64,
+    /// File type and permission bits; 0 where unknown.
+    pub mode: u32,
+    /// Owner, where the file exists.
+    pub uid: u32,
+    /// Length in bytes.
+    pub size: u64,
+}
+
+/// What a file means to the service manager.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Unit {
+    /// The unit that it belongs to (`x.service`); of a type-level drop-in the type (`service`); of a generator or
+    /// script its own name.
+    pub name: String,
+    /// What part of it.
+    pub part: UnitPart,
+    /// Of the system manager, or of user managers.
+    pub scope: Scope,
+}
+
+/// Which part of a unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UnitPart {
+    /// The unit file.
+    Fragment,
+    /// A file in its `.d` directory.
+    DropIn,
+    /// A link in a `.wants`, `.requires` or `.upholds` directory.
+    DependencyLink,
+    /// A link under a unit's name in a unit directory: an alias, a linked file, or a mask.
+    Alias,
+    /// A generator.
+    Generator,
+    /// An environment generator.
+    EnvironmentGenerator,
+    /// A SysV script.
+    InitScript,
+    /// A SysV runlevel link.
+    RunlevelLink,
+    /// /etc/rc.local.
+    RcLocal,
+    /// The directory itself, or one on the way to it.
+    Directory,
+    /// A file that is no unit, but lies where units do.
+    Other,
+}
+
+/// Whose service manager.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Scope {
+    /// PID 1.
+    System,
+    /// The managers of users.
+    User,
+}
+
+/// A container service that was asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ContainerService {
+    /// `docker`, `podman`, `nerdctl`.
+    pub engine: String,
+    /// `run`, `create`, `update`...
+    pub verb: String,
+    /// `always`, `unless-stopped`, `on-failure:3`.
+    pub restart_policy: String,
+    /// The image, or the container for `update`.
+    pub image: Option<String>,
+    /// `--name`.
+    pub name: Option<String>,
+    /// Options that give it the host: `--privileged`, `-v /:/host`...
+    pub host_access: Vec<String>,
+}
