@@ -17,20 +17,12 @@ macro_rules! kernel_layout {
 
         impl KernelLayout {
             /// Every field as (name, `struct.member.member...`, required); embedded structures are crossed with
-            /// a dot, pointers are not followed. Alternatives are separated by `|`.
+            /// a dot, pointers are not followed. A layout is these offsets in this order.
             pub const FIELDS: &'static [(&'static str, &'static str, bool)] =
                 &[$((stringify!($field), $path, $required),)*];
 
             /// A layout in which nothing is known.
             pub const UNKNOWN: Self = Self { $($field: ABSENT,)* };
-
-            /// The offsets in the order of [`Self::FIELDS`].
-            #[must_use]
-            pub fn from_offsets(mut offset: impl FnMut(usize) -> u32) -> Self {
-                let mut next = 0;
-                let mut take = || { let value = offset(next); next += 1; value };
-                Self { $($field: take(),)* }
-            }
         }
     };
 }
@@ -103,19 +95,17 @@ kernel_layout! {
     kernfs_node_id = "kernfs_node.id", true;
 }
 
-/// Facts about function signatures, read from the BTF prototypes.
+/// What else the programs must know of the running kernel and of the daemon's choices.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KernelFacts {
     /// Index of the `dentry` argument of `inode_setattr`: 1 where an idmap or user namespace comes first, else 0.
-    pub setattr_dentry_argument: u32,
+    pub setattr_dentry: u32,
+    /// 1 where the helper `bpf_get_current_task_btf` exists (5.11).
+    pub current_task_btf: u32,
     /// Bytes waiting in the ring beyond which process records are refused.
     pub process_ring_bytes: u32,
-    /// 1 where even records of watched objects are only counted: the empty programs of the benchmark.
-    pub reserved: u32,
-    /// The daemon's own thread group, whose learning opens are no writes.
-    pub daemon_tgid: u32,
 }
 
 const _: () = assert!(size_of::<KernelLayout>() == 4 * KernelLayout::FIELDS.len());
-const _: () = assert!(size_of::<KernelFacts>() == 16);
+const _: () = assert!(size_of::<KernelFacts>() == 12);

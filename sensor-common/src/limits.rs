@@ -20,11 +20,14 @@ pub const FILENAME_MAX: usize = 256;
 /// Bytes of a string that a record carries beside its paths (a symlink's target, a mount's source) at most.
 pub const EXTRA_MAX: usize = 512;
 
-/// Words of the Bloom filter over watched inode numbers.
-pub const BLOOM_WORDS: usize = 1024;
+/// Bytes of the Bloom filter over watched inode numbers: with 1,000 watched objects, 1.5% of the others pass it.
+pub const BLOOM_BYTES: usize = 1 << 16;
 
 /// Entries of the watch map: directories, anchors and single files together.
 pub const WATCH_ENTRIES: usize = 16_384;
+
+/// Entries of the map of named children.
+pub const CHILD_ENTRIES: usize = 4096;
 
 /// Bytes of the ring buffer. A power of two and a multiple of the page size (bpf(2), `BPF_MAP_TYPE_RINGBUF`).
 pub const RING_BYTES: usize = 8 << 20;

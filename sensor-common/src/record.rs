@@ -127,12 +127,12 @@ pub mod flags {
     pub const ARGS_UNREADABLE: u16 = 1 << 6;
 }
 
-/// Indices of the counter array beyond the two per kind (`kind * 2` submitted, `kind * 2 + 1` dropped).
+/// Indices of the counter array: below [`kind::KERNEL_KINDS`] the records of that kind that found no room.
 pub mod counter {
     use super::kind::KERNEL_KINDS;
 
     /// Walks that ended at the bound of levels with neither a match nor the filesystem's root.
-    pub const WALK_CUT: u32 = KERNEL_KINDS as u32 * 2;
+    pub const WALK_CUT: u32 = KERNEL_KINDS as u32;
     /// Files of interest that found no room in the watch map: later writes through other names may go unseen.
     pub const WATCH_FULL: u32 = WALK_CUT + 1;
     /// The array's length.

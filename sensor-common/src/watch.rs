@@ -3,10 +3,10 @@
 //! A watched directory is the (device, inode, generation) that the hooks themselves see, never a path. Userspace
 //! resolves each configured path component by component and enters:
 //! - the directory itself as [`SUBTREE`]: everything below it is reported;
-//! - each directory on the way as [`ANCHOR`], and beside it one entry per expected child name ([`ENTRY`]), so that
-//!   the creation, renaming, removal or mounting-over of the next component is reported;
-//! - where the next component does not exist yet, that child entry as [`PENDING`]: everything below a child of this
-//!   name is reported from the moment it appears, before userspace has learned its inode.
+//! - each directory on the way as [`ANCHOR`], and in the map of children one [`ENTRY`] per expected name, so that the
+//!   creation, renaming, removal or mounting-over of the next component is reported;
+//! - where the next component does not exist yet, that child as [`PENDING`]: everything below a child of this name is
+//!   reported from the moment it appears, before userspace has learned its inode.
 
 #[cfg(feature = "user")]
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -15,7 +15,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 pub const SUBTREE: u32 = 1;
 /// This single file is reported, under whatever name it is reached (hard links, descriptors opened earlier).
 pub const FILE: u32 = 2;
-/// This directory has named children in the map (`name_hash` != 0).
+/// This directory has entries in the map of children.
 pub const ANCHOR: u32 = 4;
 /// A named child: operations on this very entry are reported.
 pub const ENTRY: u32 = 8;
@@ -38,8 +38,36 @@ pub struct WatchKey {
     pub inode: u64,
     /// The superblock's device (`super_block.s_dev`, the kernel's encoding: major << 20 | minor).
     pub device: u32,
-    /// 0 for the object itself; else [`name_hash`] of the child that is meant.
-    pub name_hash: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+/// Key of the map of named children: an anchor and the name of one of its entries.
+///
+/// The kernel's own `d_name.hash` is salted by the parent's address, so the name itself is compared.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "user", derive(FromBytes, IntoBytes, Immutable, KnownLayout))]
+pub struct ChildKey {
+    /// The anchor.
+    pub parent: WatchKey,
+    /// The name, NUL-padded, its last byte always NUL: of a longer name the first 31 bytes. So a longer name can
+    /// match too much, never too little.
+    pub name: [u8; CHILD_NAME],
+}
+
+/// Bytes of [`ChildKey::name`].
+pub const CHILD_NAME: usize = 32;
+
+impl ChildKey {
+    /// The key of `name` below `parent`.
+    #[must_use]
+    pub fn new(parent: WatchKey, name: &[u8]) -> Self {
+        let mut key = Self { parent, name: [0; CHILD_NAME] };
+        let length = name.len().min(CHILD_NAME - 1);
+        key.name[..length].copy_from_slice(&name[..length]);
+        key
+    }
 }
 
 /// Value of the watch map.
@@ -84,47 +112,20 @@ pub struct LearnedIdentity {
     pub generation: u32,
 }
 
-/// The hash of a directory entry's name: 32-bit FNV-1a over at most [`crate::limits::NAME_MAX`] bytes, never 0
-/// (<http://www.isthe.com/chongo/tech/comp/fnv/>). The kernel's own `d_name.hash` is salted by the parent's
-/// address, so it cannot be matched.
-#[must_use]
-#[inline]
-pub fn name_hash(name: &[u8]) -> u32 {
-    let mut hash = FNV_OFFSET;
-    for byte in name {
-        hash = name_hash_step(hash, *byte);
-    }
-    name_hash_end(hash)
-}
-
-/// FNV-1a's offset basis: the hash of no bytes.
-pub const FNV_OFFSET: u32 = 0x811c_9dc5;
-
-/// One step of [`name_hash`].
-#[must_use]
-#[inline(always)]
-pub fn name_hash_step(hash: u32, byte: u8) -> u32 {
-    (hash ^ byte as u32).wrapping_mul(0x0100_0193)
-}
-
-/// The last step of [`name_hash`]: 0 is kept for "the object itself".
-#[must_use]
-#[inline(always)]
-pub fn name_hash_end(hash: u32) -> u32 {
-    if hash == 0 { 1 } else { hash }
-}
-
-/// Word and bit of the Bloom filter for an inode number. A bit that is not set proves that no watched object has
+/// Index into the Bloom filter, a byte per position, for an inode number. Where the byte is 0, no watched object has
 /// this number.
+///
+/// Bytes, because a byte is set by a plain store: 5.10 has no atomic OR for BPF programs (added in 5.12), and a lost
+/// bit would be a lost watch. Only kernel programs write it.
 #[must_use]
 #[inline(always)]
-pub fn bloom_position(inode: u64) -> (u32, u64) {
-    // Fibonacci hashing: consecutive inode numbers land in different words.
-    let mixed = inode.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48;
-    ((mixed >> 6) as u32 & (crate::limits::BLOOM_WORDS as u32 - 1), 1 << (mixed & 63))
+pub fn bloom_position(inode: u64) -> usize {
+    // Fibonacci hashing: consecutive inode numbers land far apart.
+    (inode.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48) as usize & (crate::limits::BLOOM_BYTES - 1)
 }
 
 const _: () = assert!(size_of::<WatchKey>() == 16);
+const _: () = assert!(size_of::<ChildKey>() == 48);
 const _: () = assert!(size_of::<WatchValue>() == 16);
 const _: () = assert!(size_of::<Learned>() == 40);
 
@@ -132,20 +133,22 @@ const _: () = assert!(size_of::<Learned>() == 40);
 mod tests {
     use super::*;
 
+    const PARENT: WatchKey = WatchKey { inode: 7, device: 8, reserved: 0 };
+
     #[test]
-    fn name_hash_is_fnv1a() {
-        // Test vectors of the FNV reference (isthe.com, test_fnv.c).
-        assert_eq!(name_hash(b""), 0x811c_9dc5);
-        assert_eq!(name_hash(b"a"), 0xe40c_292c);
-        assert_eq!(name_hash(b"foobar"), 0xbf9c_f968);
+    fn child_names_are_padded_and_cut() {
+        assert_eq!(&ChildKey::new(PARENT, b"system").name[..8], b"system\0\0");
+        assert_eq!(ChildKey::new(PARENT, &[b'a'; 31]), ChildKey::new(PARENT, &[b'a'; 255]));
+        assert_eq!(ChildKey::new(PARENT, &[b'a'; 255]).name[31], 0);
     }
 
     #[test]
-    fn bloom_positions_stay_in_the_filter() {
-        for inode in (0..100_000).chain([u64::MAX, u64::MAX - 1]) {
-            let (word, bit) = bloom_position(inode);
-            assert!((word as usize) < crate::limits::BLOOM_WORDS);
-            assert_eq!(bit.count_ones(), 1);
+    fn bloom_positions_stay_in_the_filter_and_spread() {
+        let mut seen = [false; crate::limits::BLOOM_BYTES];
+        for inode in 1000..2000 {
+            seen[bloom_position(inode)] = true;
         }
+        assert!(seen.iter().filter(|hit| **hit).count() > 990, "a thousand neighbours hardly collide");
+        assert!(bloom_position(u64::MAX) < crate::limits::BLOOM_BYTES);
     }
 }
