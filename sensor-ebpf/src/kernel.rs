@@ -104,6 +104,15 @@ pub fn probe<T: Copy>(base: Address, offset: usize) -> T {
     value
 }
 
+/// The value, about which the compiler knows nothing any more: a bound checked after this is checked in the register
+/// that is used, where the verifier sees it.
+#[inline(always)]
+pub fn opaque(mut value: u64) -> u64 {
+    // SAFETY: no instruction at all.
+    unsafe { core::arch::asm!("/* {0} */", inout(reg) value, options(pure, nomem, preserves_flags)) };
+    value
+}
+
 /// Adds one to a counter.
 #[inline(always)]
 pub fn count(index: u32) {

@@ -6,7 +6,7 @@ use sensor_common::record::{ExecRecord, ExitRecord, ForkRecord, flags, kind};
 
 use crate::emit;
 use crate::hooks::file::identify;
-use crate::kernel::{Address, load, offset, probe};
+use crate::kernel::{Address, load, offset, opaque, probe};
 use crate::path::{Cursor, append_name};
 use crate::task;
 
@@ -142,13 +142,13 @@ impl Exec {
 
         // Constant place, constant bound: nothing about it for the verifier to work out.
         let args_at = SIZE as usize - ARGS;
-        let mut args = self.total;
-        if args > ARGS as u32 {
-            args = ARGS as u32;
+        let mut args = opaque(self.total as u64);
+        if args > ARGS as u64 {
+            args = ARGS as u64;
             flags |= flags::ARGS_TRUNCATED;
         }
         // SAFETY: `args <= ARGS` bytes at `args_at` lie in the reservation; the helper checks the source.
-        if unsafe { bpf_probe_read_user(base.add(args_at).cast(), args, self.start as Address) } != 0 {
+        if unsafe { bpf_probe_read_user(base.add(args_at).cast(), args as u32, self.start as Address) } != 0 {
             args = 0;
             flags |= flags::ARGS_UNREADABLE;
         }
