@@ -50,7 +50,7 @@ pub fn object(toolchain: &Toolchain, locked: bool) -> Result<Vec<u8>> {
     sh::say(format!("building the kernel programs with {}", toolchain.versions));
     let work = path::absolute(sh::cache())?.join("ebpf");
     let target = work.join("target");
-    fs::create_dir_all(&target).with_context(|| format!("cannot create {}", target.display()))?;
+    start_afresh_where_needed(&target, &toolchain.versions.to_string())?;
     let hidden = machine_paths(toolchain, &target, locked)?;
     sh::run(&mut cargo_build(toolchain, &target, &hidden)?)?;
 
@@ -80,6 +80,22 @@ pub fn object(toolchain: &Toolchain, locked: bool) -> Result<Vec<u8>> {
 
 /// The name of the binary in `sensor-ebpf/Cargo.toml`.
 const PROGRAM: &str = "svcsensor";
+
+/// Creates the folder of cargo's results, emptied unless the last build went by the same `toolchain` and by this very
+/// source file: cargo notices neither an upgraded LLVM or bpf-linker nor a change of its `RUSTC_WRAPPER`.
+fn start_afresh_where_needed(target: &Path, toolchain: &str) -> Result<()> {
+    let key = toolchain.to_owned() + "\n" + include_str!("build.rs");
+    let record = target.join("built-by");
+    if fs::read_to_string(&record).is_ok_and(|last| last == key) {
+        return Ok(());
+    }
+    if target.exists() {
+        fs::remove_dir_all(target).with_context(|| format!("cannot remove {}", target.display()))?;
+    }
+    fs::create_dir_all(target)
+        .and_then(|()| fs::write(&record, key))
+        .with_context(|| format!("cannot write {}", record.display()))
+}
 
 fn cargo_build(toolchain: &Toolchain, target: &Path, hidden: &[(PathBuf, &str)]) -> Result<Command> {
     let mut rustflags: Vec<OsString> = FLAGS[RUSTFLAGS].iter().map(Into::into).collect();
@@ -261,6 +277,18 @@ mod tests {
             {"source": "registry+x", "manifest_path": "/home/a b/registry/src/y/aya-log-ebpf-0.2.0/Cargo.toml"}]}"#;
         assert_eq!(registry_folders(metadata).unwrap(), [PathBuf::from("/home/a b/registry/src/y")]);
         assert!(registry_folders("{}").is_err());
+    }
+
+    #[test]
+    fn results_of_another_toolchain_are_not_reused() {
+        let target = std::env::temp_dir().join(format!("svcsensor-target-{}", std::process::id()));
+        let result = target.join("result");
+        for (toolchain, kept) in [("LLVM 22.1.8", false), ("LLVM 22.1.8", true), ("LLVM 22.1.9", false)] {
+            start_afresh_where_needed(&target, toolchain).unwrap();
+            assert_eq!(result.exists(), kept, "{toolchain}");
+            fs::write(&result, "").unwrap();
+        }
+        fs::remove_dir_all(&target).unwrap();
     }
 
     #[test]
