@@ -21,6 +21,16 @@ pub struct Found {
 impl Found {
     /// Not watched: its path is taken up to the filesystem's root.
     pub const NOTHING: Self = Self { watch: watch::NONE, matched: 0, levels: WALK_LEVELS as u32 };
+
+    /// The same, of which the verifier knows nothing: every way out of a walk looks alike to it.
+    #[inline(always)]
+    fn forgotten(self) -> Self {
+        Self {
+            watch: forgotten(self.watch),
+            matched: forgotten(self.matched),
+            levels: forgotten(self.levels),
+        }
+    }
 }
 
 /// Whether an inode number may be watched.
@@ -63,7 +73,7 @@ pub fn find(dentry: Address) -> Found {
     let (inode_at, number_at, parent_at) = (offset!(dentry_inode), offset!(inode_ino), offset!(dentry_parent));
     let mut here = dentry;
     let mut child = dentry;
-    let mut single = Found::NOTHING;
+    let mut single = Found::NOTHING.forgotten();
     for level in 0..WALK_LEVELS as u32 {
         let inode: Address = load(here, inode_at);
         if !inode.is_null() {
@@ -71,9 +81,9 @@ pub fn find(dentry: Address) -> Found {
             if in_bloom(number) {
                 let found = examine(inode, number, child, level);
                 if found.matched == watch::FILE {
-                    single = found;
+                    single = found.forgotten();
                 } else if found.matched != 0 {
-                    return found;
+                    return found.forgotten();
                 }
             }
         }
@@ -94,7 +104,7 @@ fn examine(inode: Address, number: u64, child: Address, level: u32) -> Found {
     let key = key_of(inode, number);
     let Some(value) = watched(&key, inode) else { return Found::NOTHING };
     if value.flags & watch::SUBTREE != 0 {
-        return Found { watch: value.watch, matched: watch::SUBTREE, levels: forgotten(level) };
+        return Found { watch: value.watch, matched: watch::SUBTREE, levels: level };
     }
     if level == 0 {
         let matched = value.flags & watch::FILE;
@@ -109,12 +119,12 @@ fn examine(inode: Address, number: u64, child: Address, level: u32) -> Found {
         if let Some(entry) = unsafe { CHILDREN.get(&named) } {
             let matched = entry.flags & (watch::PENDING | if level == 1 { watch::ENTRY } else { 0 });
             if matched != 0 {
-                return Found { watch: entry.watch, matched, levels: forgotten(level) };
+                return Found { watch: entry.watch, matched, levels: level };
             }
         }
     }
     if level == 1 && value.flags & watch::ANY_CHILD != 0 {
-        return Found { watch: value.watch, matched: watch::ANY_CHILD, levels: forgotten(level) };
+        return Found { watch: value.watch, matched: watch::ANY_CHILD, levels: level };
     }
     Found::NOTHING
 }
