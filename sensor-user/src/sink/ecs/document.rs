@@ -344,6 +344,7 @@ pub struct Reason<'a> {
 /// Marks of a process; each is absent where it does not apply.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[cfg_attr(test, derive(JsonSchema))]
+#[expect(clippy::struct_excessive_bools, reason = "independent marks, each a key of the document")]
 pub struct Marks {
     /// The executable is a memfd.
     #[serde(skip_serializing_if = "is_false")]

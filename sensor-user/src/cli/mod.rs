@@ -1,0 +1,3 @@
+//! The commands, each as arguments and a function that does it.
+
+pub mod config;
