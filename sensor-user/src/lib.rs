@@ -11,3 +11,5 @@ pub mod incident;
 pub mod lineage;
 pub mod sink;
 pub mod subject;
+#[cfg(test)]
+mod test_support;

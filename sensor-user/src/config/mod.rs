@@ -266,7 +266,7 @@ mod tests {
             ("journal.queue_bytes", |config| config.journal.queue_bytes = u32::MAX),
             ("journal.socket", |config| config.journal.socket = PathBuf::from("socket")),
             ("journal.socket", |config| {
-                config.journal.socket = PathBuf::from(format!("/{}", "x".repeat(107)))
+                config.journal.socket = PathBuf::from(format!("/{}", "x".repeat(107)));
             }),
             ("limits.process_table_entries", |config| config.limits.process_table_entries = 255),
             ("limits.ring_buffer_bytes", |config| config.limits.ring_buffer_bytes = (1 << 20) + 1),
@@ -294,7 +294,7 @@ mod tests {
     fn the_committed_schema_is_the_types_own() {
         let generator = schemars::generate::SchemaSettings::draft2020_12().into_generator();
         let schema = generator.into_root_schema_for::<Config>().to_value();
-        crate::sink::sample::check_generated("config.schema.json", &schema);
+        crate::test_support::check_generated("config.schema.json", &schema);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use thiserror::Error;
 use crate::incident::alert::Alert;
 
 pub mod ecs;
+pub mod journald;
 pub mod jsonl;
 pub mod pretty;
 #[cfg(test)]
@@ -36,6 +37,23 @@ impl<'a> Rendered<'a> {
         let json = document.to_json();
         Self { alert, document, json }
     }
+}
+
+/// Something about the sensor itself that belongs beside the alerts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Notice<'a> {
+    /// The sensor watches from now on.
+    Started {
+        /// The backend: `lsm`, `fentry`, `fanotify`.
+        backend: &'a str,
+    },
+    /// Records were lost before the sensor saw them.
+    RecordsLost {
+        /// `sensor_common::record::kind::name`.
+        kind: &'a str,
+        /// How many.
+        dropped: u64,
+    },
 }
 
 /// What became of the alerts that a sink was given: their number is `written + failed + dropped`, plus what
@@ -90,6 +108,9 @@ pub trait Sink {
     /// # Errors
     /// [`SinkError`]; the alert is then counted as failed.
     fn write(&mut self, alert: &Rendered<'_>) -> Result<(), SinkError>;
+
+    /// Takes a notice, where the sink's format has a place for it.
+    fn notice(&mut self, _notice: &Notice<'_>) {}
 
     /// What became of the alerts so far.
     fn counts(&self) -> Counts;
@@ -159,6 +180,13 @@ impl Sinks {
         closed
     }
 
+    /// Hands a notice to every sink.
+    pub fn notice(&mut self, notice: &Notice<'_>) {
+        for (sink, _) in &mut self.sinks {
+            sink.notice(notice);
+        }
+    }
+
     /// [`Sink::retry`] of every sink; the earliest of the moments that they ask for.
     pub fn retry(&mut self, now: Instant) -> Option<Instant> {
         self.sinks.iter_mut().filter_map(|(sink, _)| sink.retry(now)).min()
@@ -168,6 +196,20 @@ impl Sinks {
     #[must_use]
     pub fn pending(&self) -> usize {
         self.sinks.iter().map(|(sink, _)| sink.pending()).sum()
+    }
+
+    /// Before the end: tries until nothing is kept any more, or until the deadline. Returns what is still kept then,
+    /// and will be lost.
+    pub fn drain(&mut self, deadline: Instant) -> usize {
+        while self.pending() > 0 {
+            let now = Instant::now();
+            if now >= deadline {
+                break;
+            }
+            let next = self.retry(now).unwrap_or(now);
+            std::thread::sleep(next.min(deadline).saturating_duration_since(Instant::now()));
+        }
+        self.pending()
     }
 
     /// Each sink's name, counts and pending alerts.

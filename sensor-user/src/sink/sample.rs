@@ -203,18 +203,3 @@ pub(crate) fn hostile() -> Alert {
     alert.severity = Severity::Critical;
     alert
 }
-
-/// Compares `assets/NAME` with what the types give now. `UPDATE_SCHEMA=1` writes it instead.
-pub(crate) fn check_generated(name: &str, now: &serde_json::Value) {
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("assets").join(name);
-    let mut now = serde_json::to_string_pretty(now).unwrap();
-    now.push('\n');
-    if std::env::var_os("UPDATE_SCHEMA").is_some() {
-        std::fs::write(&path, now).unwrap();
-        return;
-    }
-    assert!(
-        std::fs::read_to_string(&path).unwrap() == now,
-        "assets/{name} is out of date: run UPDATE_SCHEMA=1 cargo test -p sensor-user --lib"
-    );
-}

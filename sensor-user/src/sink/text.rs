@@ -54,7 +54,8 @@ pub fn printable(text: &str) -> Cow<'_, str> {
     Cow::Owned(safe)
 }
 
-fn is_deceptive(character: char) -> bool {
+/// Whether a character could steer a terminal or hide.
+pub(super) fn is_deceptive(character: char) -> bool {
     character.is_control()
         || matches!(character,
             '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
@@ -101,7 +102,7 @@ mod tests {
         let args =
             ["printf", "%s|", "a b", "it's", "", "new\nline", "\"$(id)\"", "\\", "*", "#x", "~", "{a,b}"];
         let output = std::process::Command::new("sh").arg("-c").arg(command_line(&args)).output().unwrap();
-        let expected: String = args[2..].iter().map(|arg| format!("{arg}|")).collect();
+        let expected = args[2..].join("|") + "|";
         assert_eq!(String::from_utf8(output.stdout).unwrap(), expected);
     }
 

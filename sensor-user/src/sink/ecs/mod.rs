@@ -2,14 +2,19 @@
 
 mod document;
 
-pub use document::*;
+use std::io;
+
 use jiff::Timestamp;
+use serde::Serialize as _;
+use serde_json::ser::Formatter;
 
 use crate::detect::rule::{self, Severity};
 use crate::incident::alert::Alert;
 use crate::lineage::actor;
-use crate::sink::text::command_line;
+use crate::sink::text::{command_line, is_deceptive};
 use crate::subject::service;
+
+pub use document::*;
 
 /// JSON schema (draft 2020-12) of [`Document`]. A later 1.x of `svcsensor.schema_version` may add properties.
 pub const SCHEMA: &str = include_str!("../../../assets/alert.schema.json");
@@ -66,11 +71,35 @@ impl<'a> Document<'a> {
         }
     }
 
-    /// The document as one line of JSON, without a line break.
+    /// The document as one line of JSON, without a line break and without a character that could steer a terminal:
+    /// such are written as `\\u001b`, which every reader of JSON gives back as they were.
     #[must_use]
     pub fn to_json(&self) -> String {
-        serde_json::to_string(self)
-            .expect("a document has string keys only, and no part of it fails to serialize")
+        let mut json = Vec::with_capacity(4096);
+        self.serialize(&mut serde_json::Serializer::with_formatter(&mut json, Harmless))
+            .expect("a document has string keys only, and no part of it fails to serialize");
+        String::from_utf8(json).expect("serde_json writes UTF-8")
+    }
+}
+
+/// Compact JSON in which the control characters beyond ASCII, and invisible ones, are escaped too.
+///
+/// `journalctl -o json` shows a field with a C1 control character as an array of bytes (src/basic/utf8.c,
+/// `utf8_is_printable`), and a terminal that jsonl is watched in obeys it.
+struct Harmless;
+
+impl Formatter for Harmless {
+    fn write_string_fragment<W: ?Sized + io::Write>(&mut self, writer: &mut W, text: &str) -> io::Result<()> {
+        let mut rest = text;
+        while let Some((at, character)) = rest.char_indices().find(|(_, character)| is_deceptive(*character))
+        {
+            writer.write_all(&rest.as_bytes()[..at])?;
+            for unit in character.encode_utf16(&mut [0; 2]) {
+                write!(writer, "\\u{unit:04x}")?;
+            }
+            rest = &rest[at + character.len_utf8()..];
+        }
+        writer.write_all(rest.as_bytes())
     }
 }
 

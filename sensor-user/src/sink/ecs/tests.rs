@@ -39,7 +39,7 @@ fn without_null(schema: &mut Schema) {
 
 #[test]
 fn the_committed_schema_is_the_types_own() {
-    sample::check_generated("alert.schema.json", &generated_schema());
+    crate::test_support::check_generated("alert.schema.json", &generated_schema());
 }
 
 #[test]
@@ -174,4 +174,18 @@ fn files_have_ecs_names() {
     assert_eq!(of("/etc/x", 0o04_0755)["type"], "dir");
     assert_eq!(of("/etc/x", 0o10_4755)["mode"], "4755");
     assert!(of("/etc/x", 0).get("size").is_none());
+}
+
+#[test]
+fn json_steers_no_terminal_and_loses_nothing() {
+    let alert = sample::hostile();
+    let json = Document::new(&alert).to_json();
+    assert!(matches!(crate::sink::text::printable(&json), std::borrow::Cow::Borrowed(_)), "{json}");
+    let back: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(back, serde_json::to_value(Document::new(&alert)).unwrap());
+    assert_eq!(back["message"], alert.summary);
+
+    let mut alert = sample::bare();
+    alert.summary = "a\u{e0001}b".to_owned();
+    assert_eq!(document(&alert)["message"], alert.summary, "a character beyond the first plane");
 }
