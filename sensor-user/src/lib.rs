@@ -9,6 +9,7 @@ pub mod detect;
 pub mod event;
 pub mod incident;
 pub mod lineage;
+pub mod metrics;
 pub mod sink;
 pub mod subject;
 #[cfg(test)]
