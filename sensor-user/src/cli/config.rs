@@ -2,32 +2,29 @@
 
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::process::ExitCode;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Subcommand, ValueEnum};
 
+use super::EXIT_USAGE;
 use crate::config::{self, Overrides, Sources};
 use crate::sink::ecs;
 
-/// Nothing is wrong.
-const CLEAN: u8 = 0;
-/// Usage or configuration.
-const USAGE: u8 = 2;
-
-/// Arguments of `svcsensor config`.
-#[derive(Debug, Args)]
-pub struct ConfigArgs {
+/// Checks and shows the configuration. Exit 2 where it is not valid.
+#[derive(Debug, clap::Args)]
+pub struct Args {
     #[command(subcommand)]
     command: Command,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Checks the configuration; exit 2 where it is not valid
+    /// Checks it; exit 2 where it is not valid
     Check {
         /// This file alone, instead of those under /usr/lib and /etc
         file: Option<PathBuf>,
     },
-    /// Prints the effective configuration, each value with where it comes from
+    /// Prints what is in force, each value with where it comes from
     Dump {
         /// This file alone, instead of those under /usr/lib and /etc
         #[arg(long, value_name = "FILE")]
@@ -52,28 +49,33 @@ enum SchemaOf {
     Alert,
 }
 
-/// Does it. What was asked for goes to `out`, what is wrong to `complaints`; the value is the exit status.
+/// Runs the command.
 ///
 /// # Errors
-/// Of writing.
-pub fn run(args: ConfigArgs, out: &mut dyn Write, complaints: &mut dyn Write) -> io::Result<u8> {
-    let (sources, dump) = match args.command {
+/// Where the answer cannot be written.
+pub fn main(args: &Args) -> anyhow::Result<ExitCode> {
+    Ok(ExitCode::from(run(args, &mut io::stdout().lock(), &mut io::stderr().lock())?))
+}
+
+/// What was asked for goes to `out`, what is wrong to `complaints`; the value is the exit status.
+fn run(args: &Args, out: &mut dyn Write, complaints: &mut dyn Write) -> io::Result<u8> {
+    let (sources, dump) = match &args.command {
         Command::Schema { of } => {
             let schema = match of {
                 SchemaOf::Config => config::SCHEMA,
                 SchemaOf::Alert => ecs::SCHEMA,
             };
             out.write_all(schema.as_bytes())?;
-            return Ok(CLEAN);
+            return Ok(0);
         }
-        Command::Check { file } => (Sources::host(file, Overrides::default()), false),
-        Command::Dump { config, overrides } => (Sources::host(config, overrides), true),
+        Command::Check { file } => (Sources::host(file.clone(), Overrides::default()), false),
+        Command::Dump { config, overrides } => (Sources::host(config.clone(), overrides.clone()), true),
     };
     let loaded = match config::load::load(&sources) {
         Ok(loaded) => loaded,
         Err(error) => {
             writeln!(complaints, "error: {error}")?;
-            return Ok(USAGE);
+            return Ok(EXIT_USAGE);
         }
     };
     for warning in &loaded.warnings {
@@ -82,7 +84,7 @@ pub fn run(args: ConfigArgs, out: &mut dyn Write, complaints: &mut dyn Write) ->
     if dump {
         out.write_all(loaded.dump().as_bytes())?;
     }
-    Ok(CLEAN)
+    Ok(0)
 }
 
 #[cfg(test)]
@@ -94,13 +96,13 @@ mod tests {
     #[derive(Parser)]
     struct Cli {
         #[command(flatten)]
-        config: ConfigArgs,
+        config: Args,
     }
 
     fn svcsensor_config(words: &[&str]) -> (u8, String, String) {
         let cli = Cli::try_parse_from([&["config"], words].concat()).unwrap();
         let (mut out, mut complaints) = (Vec::new(), Vec::new());
-        let status = run(cli.config, &mut out, &mut complaints).unwrap();
+        let status = run(&cli.config, &mut out, &mut complaints).unwrap();
         (status, String::from_utf8(out).unwrap(), String::from_utf8(complaints).unwrap())
     }
 

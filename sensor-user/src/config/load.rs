@@ -21,6 +21,8 @@ const FILE_MAX: u64 = 1 << 20;
 const FILES_MAX: usize = 1024;
 /// Beginning of the variables that are settings.
 const VARIABLE: &str = "SVCSENSOR_";
+/// Variables that begin so, and are for other ends: the program object under test, and tests that must not skip.
+const NO_SETTINGS: [&str; 2] = ["SVCSENSOR_OBJECT", "SVCSENSOR_REQUIRE_TOOLS"];
 
 /// Why there is no configuration.
 #[derive(Debug, Error)]
@@ -282,7 +284,8 @@ fn add_environment(
         .iter()
         .filter_map(|(name, value)| {
             let name = name.to_str()?;
-            name.starts_with(VARIABLE).then(|| (name.to_owned(), value.clone()))
+            (name.starts_with(VARIABLE) && !NO_SETTINGS.contains(&name))
+                .then(|| (name.to_owned(), value.clone()))
         })
         .collect();
     variables.sort();
