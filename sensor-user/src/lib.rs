@@ -8,4 +8,5 @@ pub mod event;
 pub mod incident;
 pub mod lineage;
 pub mod sink;
+pub mod source;
 pub mod subject;
