@@ -37,6 +37,10 @@ pub struct ProcessSnapshot {
     pub start_boottime_ns: u64,
     /// Parent's process id.
     pub parent_tgid: u32,
+    /// Start of the parent, as `start_boottime_ns`; `None` where that could not be read, and then no parent is
+    /// linked.
+    #[serde(default)]
+    pub parent_start_boottime_ns: Option<u64>,
     /// Real user id.
     pub uid: u32,
     /// Effective user id.
