@@ -304,10 +304,6 @@ pub struct ExecRecord {
     pub args_total: u32,
     /// Number of arguments.
     pub argc: u32,
-    /// Device of the working directory.
-    pub cwd_device: u32,
-    /// Zero.
-    pub reserved: u32,
     /// The name given to execve, as given.
     pub filename: Span,
     /// Path of `exe`, leaf first as in [`FileRecord`], up to the root of the mount tree as this process has it.
@@ -355,6 +351,6 @@ const _: () = assert!(size_of::<TaskContext>() == 96);
 const _: () = assert!(size_of::<FileIdentity>() == 40);
 const _: () = assert!(size_of::<FileRecord>() == 192);
 const _: () = assert!(size_of::<ForkRecord>() == 128);
-const _: () = assert!(size_of::<ExecRecord>() == 184);
+const _: () = assert!(size_of::<ExecRecord>() == 176);
 const _: () = assert!(size_of::<ExitRecord>() == 32);
 const _: () = assert!(size_of::<ContainerRecord>() == 128);

@@ -3,10 +3,12 @@
 //! The rooms stand in the order in which data passes; a later room may use an earlier one, never the reverse. Only
 //! [`probe`] and [`source`] know aya, only [`sink`] knows an output format. `ARCHITECTURE.md` is the map.
 
+pub mod cli;
 pub mod detect;
 pub mod event;
 pub mod incident;
 pub mod lineage;
+pub mod probe;
 pub mod sink;
 pub mod source;
 pub mod subject;

@@ -1,2 +1,30 @@
-//! The svcsensor binary.
-fn main() {}
+//! `svcsensor`: the command line.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use sensor_user::cli;
+
+/// Tells who made this machine run something by itself: systemd units, generators, init scripts and containers that
+/// come back (ATT&CK T1543.002, T1543.005).
+#[derive(Parser)]
+#[command(name = "svcsensor", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Selftest(cli::selftest::Args),
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Selftest(args) => cli::selftest::main(&args),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("svcsensor: {error:#}");
+        ExitCode::from(cli::EXIT_FAILURE)
+    })
+}

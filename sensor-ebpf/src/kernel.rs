@@ -1,0 +1,124 @@
+//! The kernel's structures as these programs see them: fields at offsets that userspace read out of the running
+//! kernel's BTF, and the maps.
+
+use core::ffi::c_void;
+use core::ptr::read_volatile;
+
+use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::{Array, HashMap, RingBuf};
+use sensor_common::layout::{KernelFacts, KernelLayout};
+use sensor_common::record::counter;
+use sensor_common::watch::{ChildKey, Learned, WatchKey, WatchValue};
+use sensor_common::limits;
+
+/// Overwritten before loading; the verifier then knows every offset as a constant.
+#[unsafe(no_mangle)]
+pub static LAYOUT: KernelLayout = KernelLayout::UNKNOWN;
+
+/// Overwritten before loading.
+#[unsafe(no_mangle)]
+pub static FACTS: KernelFacts =
+    KernelFacts { setattr_dentry: 0, current_task_btf: 0, process_ring_bytes: limits::RING_PROCESS_BYTES as u32 };
+
+/// The thread whose opens are to be learned from; `u32::MAX` for none. Not 0, so that it lies in `.data` by itself:
+/// userspace writes the section as a whole.
+#[unsafe(no_mangle)]
+pub static mut LEARNER: u32 = u32::MAX;
+
+/// The Bloom filter, in `.bss`; see [`sensor_common::watch::bloom_position`].
+#[unsafe(no_mangle)]
+pub static mut BLOOM: [u8; limits::BLOOM_BYTES] = [0; limits::BLOOM_BYTES];
+
+/// Records on their way to userspace.
+#[map]
+pub static RECORDS: RingBuf = RingBuf::with_byte_size(limits::RING_BYTES as u32, 0);
+
+/// Watched objects.
+#[map]
+pub static WATCHES: HashMap<WatchKey, WatchValue> = HashMap::with_max_entries(limits::WATCH_ENTRIES as u32, 0);
+
+/// Named children of anchors.
+#[map]
+pub static CHILDREN: HashMap<ChildKey, WatchValue> = HashMap::with_max_entries(limits::CHILD_ENTRIES as u32, 0);
+
+/// What the hook saw of the learner's open.
+#[map]
+pub static LEARNED: Array<Learned> = Array::with_max_entries(1, 0);
+
+/// Drops and other losses, by [`counter`].
+#[map]
+pub static COUNTERS: Array<u64> = Array::with_max_entries(counter::LENGTH, 0);
+
+/// The offset of a field of [`KernelLayout`].
+macro_rules! offset {
+    ($field:ident) => {
+        $crate::kernel::layout(core::mem::offset_of!(sensor_common::layout::KernelLayout, $field))
+    };
+}
+pub(crate) use offset;
+
+/// A fact of [`KernelFacts`].
+macro_rules! fact {
+    ($field:ident) => {
+        $crate::kernel::facts(core::mem::offset_of!(sensor_common::layout::KernelFacts, $field))
+    };
+}
+pub(crate) use fact;
+
+/// The number at byte `at` of [`LAYOUT`].
+#[inline(always)]
+pub fn layout(at: usize) -> usize {
+    // SAFETY: `offset!` names a u32 of the structure; volatile, because its value is set after compilation.
+    unsafe { read_volatile((&raw const LAYOUT).byte_add(at).cast::<u32>()) as usize }
+}
+
+/// The number at byte `at` of [`FACTS`].
+#[inline(always)]
+pub fn facts(at: usize) -> u32 {
+    // SAFETY: as in `layout`.
+    unsafe { read_volatile((&raw const FACTS).byte_add(at).cast::<u32>()) }
+}
+
+/// The address of a kernel structure.
+pub type Address = *const c_void;
+
+/// Reads a field through a pointer that the verifier knows by its BTF type: one instruction, checked at load time; a
+/// bad address reads as 0.
+#[inline(always)]
+pub fn load<T: Copy>(base: Address, offset: usize) -> T {
+    // SAFETY: the verifier admits the load only at a field of the type that `base` has, and the kernel's exception
+    // table covers a stale pointer (kernel/bpf/verifier.c, `BPF_PROBE_MEM`).
+    unsafe { read_volatile(base.byte_add(offset).cast::<T>()) }
+}
+
+/// Reads a field through any address, by helper; 0 where it cannot be read.
+#[inline(always)]
+pub fn probe<T: Copy>(base: Address, offset: usize) -> T {
+    // SAFETY: every `T` used here is an integer, a raw pointer or an array of bytes, for which zeroes are a value.
+    let mut value: T = unsafe { core::mem::zeroed() };
+    // SAFETY: the destination is a local of the size given; the helper checks the source.
+    unsafe {
+        bpf_probe_read_kernel((&raw mut value).cast(), size_of::<T>() as u32, base.wrapping_byte_add(offset));
+    }
+    value
+}
+
+/// The value, about which the compiler knows nothing any more: a bound checked after this is checked in the register
+/// that is used, where the verifier sees it.
+#[inline(always)]
+pub fn opaque(mut value: u64) -> u64 {
+    // SAFETY: no instruction at all.
+    unsafe { core::arch::asm!("/* {0} */", inout(reg) value, options(pure, nomem, preserves_flags)) };
+    value
+}
+
+/// Adds one to a counter.
+#[inline(always)]
+pub fn count(index: u32) {
+    if let Some(counter) = COUNTERS.get_ptr_mut(index) {
+        // SAFETY: the map's element is an aligned u64 that lives as long as the program. This is the one atomic that
+        // 5.10 knows (BPF_XADD); the target has no `AtomicU64::fetch_add`.
+        unsafe { core::arch::asm!("lock *(u64 *)({0} + 0) += {1}", in(reg) counter, in(reg) 1_u64) }
+    }
+}

@@ -1,0 +1,177 @@
+//! Walking a chain of dentries: does it lie in a watched directory, and what are its names?
+
+use aya_ebpf::helpers::generated::bpf_probe_read_kernel_str;
+use sensor_common::limits::{COMPONENT_MAX, WALK_LEVELS};
+use sensor_common::record::counter;
+use sensor_common::watch::{self, CHILD_NAME, ChildKey, WatchKey, WatchValue, bloom_position};
+
+use crate::kernel::{self, Address, BLOOM, CHILDREN, WATCHES, load, offset};
+
+/// How an object is watched.
+#[derive(Clone, Copy)]
+pub struct Found {
+    /// The watch's number.
+    pub watch: u32,
+    /// The flag by which it matched; 0 for not at all.
+    pub matched: u32,
+    /// Names between the object and the watched directory, the object's own included.
+    pub levels: u32,
+}
+
+impl Found {
+    /// Not watched: its path is taken up to the filesystem's root.
+    pub const NOTHING: Self = Self { watch: watch::NONE, matched: 0, levels: WALK_LEVELS as u32 };
+}
+
+/// Whether an inode number may be watched.
+#[inline(always)]
+pub fn in_bloom(inode: u64) -> bool {
+    // SAFETY: the position is below the array's length; a racing store only ever sets a byte to 1.
+    unsafe { core::ptr::read_volatile((&raw const BLOOM).cast::<u8>().add(bloom_position(inode))) != 0 }
+}
+
+/// Lets an inode number pass the filter from now on.
+#[inline(always)]
+pub fn add_to_bloom(inode: u64) {
+    // SAFETY: as in `in_bloom`.
+    unsafe { core::ptr::write_volatile((&raw mut BLOOM).cast::<u8>().add(bloom_position(inode)), 1) }
+}
+
+/// The identity of an inode.
+#[inline(always)]
+pub fn key_of(inode: Address, number: u64) -> WatchKey {
+    let superblock: Address = load(inode, offset!(inode_sb));
+    WatchKey { inode: number, device: load(superblock, offset!(sb_dev)), reserved: 0 }
+}
+
+/// The watch map's entry for this very inode: number, device and generation agree.
+#[inline(always)]
+pub fn watched(key: &WatchKey, inode: Address) -> Option<WatchValue> {
+    // SAFETY: an element that is replaced meanwhile shows an old or a new value of plain integers.
+    let value = unsafe { *WATCHES.get(key)? };
+    let same = value.generation == watch::ANY_GENERATION
+        || value.generation == load::<u32>(inode, offset!(inode_generation));
+    same.then_some(value)
+}
+
+/// Finds the watch that `dentry` lies in; [`Found::matched`] is 0 where there is none.
+///
+/// The walk goes up to the root of the filesystem and never crosses a mount, so it makes no difference through which
+/// bind mount, chroot or namespace the object was reached.
+#[inline(always)]
+pub fn find(dentry: Address) -> Found {
+    let (inode_at, number_at, parent_at) = (offset!(dentry_inode), offset!(inode_ino), offset!(dentry_parent));
+    let mut here = dentry;
+    let mut child = dentry;
+    let mut single = Found::NOTHING;
+    for level in 0..WALK_LEVELS as u32 {
+        let inode: Address = load(here, inode_at);
+        if !inode.is_null() {
+            let number: u64 = load(inode, number_at);
+            if in_bloom(number) {
+                let found = examine(inode, number, child, level);
+                if found.matched == watch::FILE {
+                    single = found;
+                } else if found.matched != 0 {
+                    return found;
+                }
+            }
+        }
+        let parent: Address = load(here, parent_at);
+        if parent == here {
+            return single;
+        }
+        child = here;
+        here = parent;
+    }
+    kernel::count(counter::WALK_CUT);
+    single
+}
+
+/// What the watch map says of the inode at one level of a walk, `child` being the dentry one level below.
+#[inline(always)]
+fn examine(inode: Address, number: u64, child: Address, level: u32) -> Found {
+    let key = key_of(inode, number);
+    let Some(value) = watched(&key, inode) else { return Found::NOTHING };
+    if value.flags & watch::SUBTREE != 0 {
+        return Found { watch: value.watch, matched: watch::SUBTREE, levels: level };
+    }
+    if level == 0 {
+        let matched = value.flags & watch::FILE;
+        return Found { watch: value.watch, matched, levels: WALK_LEVELS as u32 };
+    }
+    if value.flags & watch::ANCHOR != 0 {
+        let mut named = ChildKey { parent: key, name: [0; CHILD_NAME] };
+        let name: Address = load(child, offset!(dentry_name));
+        // SAFETY: the destination is a local of the size given; the helper checks the source.
+        unsafe { bpf_probe_read_kernel_str(named.name.as_mut_ptr().cast(), CHILD_NAME as u32, name) };
+        // SAFETY: as in `watched`.
+        if let Some(entry) = unsafe { CHILDREN.get(&named) } {
+            let matched = entry.flags & (watch::PENDING | if level == 1 { watch::ENTRY } else { 0 });
+            if matched != 0 {
+                return Found { watch: entry.watch, matched, levels: level };
+            }
+        }
+    }
+    if level == 1 && value.flags & watch::ANY_CHILD != 0 {
+        return Found { watch: value.watch, matched: watch::ANY_CHILD, levels: level };
+    }
+    Found::NOTHING
+}
+
+/// Where the next bytes of a record's data go.
+pub struct Cursor {
+    /// The record.
+    pub base: *mut u8,
+    /// From the record's start.
+    pub offset: usize,
+    /// Something did not fit.
+    pub truncated: bool,
+}
+
+/// Copies `levels` names from `dentry` upward, each with its NUL. `LIMIT` is the greatest offset at which one more
+/// name still fits.
+#[inline(always)]
+pub fn copy_path<const LIMIT: usize>(cursor: &mut Cursor, dentry: Address, levels: u32) {
+    let (parent_at, name_at) = (offset!(dentry_parent), offset!(dentry_name));
+    let mut here = dentry;
+    for level in 0..WALK_LEVELS as u32 {
+        if level >= levels {
+            return;
+        }
+        let parent: Address = load(here, parent_at);
+        if parent == here {
+            return;
+        }
+        let name: Address = load(here, name_at);
+        if !append_name::<LIMIT>(cursor, name) {
+            return;
+        }
+        here = parent;
+    }
+    // Of WALK_LEVELS wanted names all were copied: more may lie above, unless a match said how many there are.
+    cursor.truncated |= levels >= WALK_LEVELS as u32;
+}
+
+/// Copies one NUL-terminated name of at most [`COMPONENT_MAX`] bytes; false where it did not fit.
+#[inline(always)]
+pub fn append_name<const LIMIT: usize>(cursor: &mut Cursor, name: Address) -> bool {
+    append_string::<LIMIT>(cursor, name, COMPONENT_MAX as u32)
+}
+
+/// Copies a NUL-terminated kernel string of at most `room` bytes, a constant; false where it did not fit.
+#[inline(always)]
+pub fn append_string<const LIMIT: usize>(cursor: &mut Cursor, string: Address, room: u32) -> bool {
+    if cursor.offset > LIMIT {
+        cursor.truncated = true;
+        return false;
+    }
+    // SAFETY: `offset <= LIMIT`, and LIMIT leaves `room` bytes in the reservation; the helper checks the source.
+    let copied = unsafe { bpf_probe_read_kernel_str(cursor.base.add(cursor.offset).cast(), room, string) };
+    if copied <= 0 {
+        cursor.truncated = true;
+        return false;
+    }
+    cursor.offset += copied as usize & 0xfff;
+    true
+}

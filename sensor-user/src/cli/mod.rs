@@ -1,0 +1,12 @@
+//! The commands. Each wires rooms together and holds no logic of its own.
+
+pub mod selftest;
+
+/// Exit code: findings, or a failed check.
+pub const EXIT_FINDINGS: u8 = 1;
+/// Exit code: usage or configuration.
+pub const EXIT_USAGE: u8 = 2;
+/// Exit code: privilege or kernel support missing.
+pub const EXIT_UNSUPPORTED: u8 = 3;
+/// Exit code: failure at run time.
+pub const EXIT_FAILURE: u8 = 4;

@@ -1,0 +1,6 @@
+//! What this kernel allows, and the programs on it: offsets, loading, attaching, watching.
+
+pub mod btf;
+pub mod hooks;
+pub mod load;
+pub mod support;
