@@ -12,6 +12,7 @@ pub mod lineage;
 pub mod metrics;
 pub mod probe;
 pub mod sink;
+pub mod source;
 pub mod subject;
 #[cfg(test)]
 mod test_support;

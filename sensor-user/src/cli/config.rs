@@ -137,7 +137,7 @@ mod tests {
         let (status, out, _) = svcsensor_config(&words);
         assert_eq!(status, 0);
         assert!(out.contains("backend = \"lsm\"  # /"), "{out}");
-        assert!(out.contains("output = [  # command line\n    \"jsonl\",\n    \"pretty\",\n]"), "{out}");
+        assert!(out.contains("output = [\"jsonl\", \"pretty\"]  # command line\n"), "{out}");
         assert!(toml::from_str::<config::Config>(&out).is_ok());
     }
 

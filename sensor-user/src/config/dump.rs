@@ -39,6 +39,10 @@ fn value(text: &mut String, name: &str, leaf: &Leaf) {
         Some(list) if !list.is_empty() => {
             let first = leaf.origin(0);
             let shared = (0..list.len()).all(|index| same_place(leaf.origin(index), first));
+            if shared && !list.iter().any(toml::Value::is_table) {
+                let _ = writeln!(text, "{name} = {}{}", inline(&leaf.value), comment(first));
+                return;
+            }
             let _ = writeln!(text, "{name} = [{}", if shared { comment(first) } else { String::new() });
             for (index, element) in list.iter().enumerate() {
                 let behind = if shared { String::new() } else { comment(leaf.origin(index)) };

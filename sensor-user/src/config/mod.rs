@@ -10,6 +10,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::lineage;
+
 pub mod dump;
 pub mod load;
 mod merge;
@@ -188,7 +190,7 @@ impl<'de> Deserialize<'de> for MetricsAddress {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// Processes that are remembered, ended ones included: as long as they last, an alert names all ancestors.
+    /// Processes that are remembered while they run or running ones descend from them.
     #[cfg_attr(test, schemars(range(min = 256, max = 1_048_576)))]
     pub process_table_entries: u32,
     /// Bytes of the ring buffer between kernel and daemon; a power of two.
@@ -198,7 +200,10 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { process_table_entries: 16_384, ring_buffer_bytes: sensor_common::limits::RING_BYTES as u32 }
+        Self {
+            process_table_entries: lineage::Limits::default().processes as u32,
+            ring_buffer_bytes: sensor_common::limits::RING_BYTES as u32,
+        }
     }
 }
 

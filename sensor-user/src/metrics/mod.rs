@@ -17,7 +17,7 @@ use sensor_common::record::kind;
 
 use crate::detect::rule::{Rule, Severity};
 use crate::incident::alert::Alert;
-use crate::sink::Counts;
+use crate::sink::Status;
 
 pub mod health;
 pub mod server;
@@ -52,9 +52,9 @@ pub struct Metrics {
     alert_latency: Histogram,
     sink_alerts: Followed,
     sink_pending: IntGaugeVec,
-    journal_entries: IntGauge,
-    journal_bytes: IntGauge,
-    journal_errors: Followed,
+    sink_queue_entries: IntGaugeVec,
+    sink_queue_bytes: IntGaugeVec,
+    sink_errors: Followed,
     processes: TableMetrics,
     watches: TableMetrics,
     incidents: TableMetrics,
@@ -213,13 +213,13 @@ impl Metrics {
                 "Alerts that a sink keeps to try again.",
                 &["sink"],
             ),
-            journal_entries: gauge(reg, "journal_queue_entries", "Entries that wait for journald."),
-            journal_bytes: gauge(reg, "journal_queue_bytes", "Bytes of the entries that wait for journald."),
-            journal_errors: Followed::new(
+            sink_queue_entries: gauges(reg, "sink_queue_entries", "Entries that wait in a sink.", &["sink"]),
+            sink_queue_bytes: gauges(reg, "sink_queue_bytes", "Bytes that wait in a sink.", &["sink"]),
+            sink_errors: Followed::new(
                 reg,
-                "journal_errors_total",
-                "Failed sends to journald, but for those where it was busy or absent.",
-                &[],
+                "sink_errors_total",
+                "Failed attempts of a sink, but for those where its receiver was busy or absent.",
+                &["sink"],
             ),
             processes: TableMetrics::new(reg, "process_table", "Table of processes"),
             watches: TableMetrics::new(reg, "watch_table", "Table of watched directories and files"),
@@ -289,31 +289,30 @@ impl Metrics {
         self.findings.with_label_values(&[rule.id]).inc();
     }
 
-    /// One more alert, this long after its first observation. `collapsed` repeats are in it.
-    pub fn count_alert(&self, alert: &Alert, latency: Duration, collapsed: u64) {
+    /// One more alert, this long after its first observation.
+    pub fn count_alert(&self, alert: &Alert, latency: Duration) {
         let severity = SEVERITIES.iter().find(|(severity, _)| *severity == alert.severity);
         if let Some((_, severity)) = severity {
             self.alerts.with_label_values(&[alert.rule.id, severity]).inc();
         }
-        self.alerts_collapsed.inc_by(collapsed);
+        self.alerts_collapsed.inc_by(alert.collapsed);
         self.alert_latency.observe(latency.as_secs_f64());
     }
 
-    /// What became of the alerts of a sink, and how many it keeps.
-    pub fn set_sink(&self, sink: &'static str, counts: Counts, pending: usize) {
+    /// How a sink does.
+    pub fn set_sink(&self, sink: &'static str, status: &Status) {
+        let counts = status.counts;
         for (outcome, total) in
             [("written", counts.written), ("failed", counts.failed), ("dropped", counts.dropped)]
         {
             self.sink_alerts.follow(&[sink, outcome], total);
         }
-        self.sink_pending.with_label_values(&[sink]).set(signed(pending));
-    }
-
-    /// The queue to journald.
-    pub fn set_journal(&self, entries: usize, bytes: usize, errors: u64) {
-        self.journal_entries.set(signed(entries));
-        self.journal_bytes.set(signed(bytes));
-        self.journal_errors.follow(&[], errors);
+        self.sink_pending.with_label_values(&[sink]).set(signed(status.pending));
+        if let Some(queue) = status.queue {
+            self.sink_queue_entries.with_label_values(&[sink]).set(signed(queue.entries));
+            self.sink_queue_bytes.with_label_values(&[sink]).set(signed(queue.bytes));
+            self.sink_errors.follow(&[sink], queue.errors);
+        }
     }
 
     /// The table of processes.

@@ -2,7 +2,7 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 use super::*;
-use crate::sink::sample;
+use crate::sink::{Counts, Queue, sample};
 use crate::test_support::skip;
 
 fn value(metrics: &Metrics, series: &str) -> Option<f64> {
@@ -14,7 +14,7 @@ fn value(metrics: &Metrics, series: &str) -> Option<f64> {
 /// All that can be told, told once.
 fn full() -> Metrics {
     let metrics = Metrics::new();
-    let alert = sample::unit_written();
+    let alert = Alert { collapsed: 6, ..sample::unit_written() };
     metrics.declare_rules([alert.rule]);
     metrics.set_backend("fentry");
     metrics.set_backend("lsm");
@@ -25,9 +25,15 @@ fn full() -> Metrics {
     metrics.set_recursion_misses("fentry_inode_rename", 1);
     metrics.set_watch_limits_hit(4, 5);
     metrics.count_finding(alert.rule);
-    metrics.count_alert(&alert, Duration::from_millis(20), 6);
-    metrics.set_sink("journal", Counts { written: 7, failed: 0, dropped: 1 }, 2);
-    metrics.set_journal(2, 9000, 1);
+    metrics.count_alert(&alert, Duration::from_millis(20));
+    metrics.set_sink(
+        "journal",
+        &Status {
+            counts: Counts { written: 7, failed: 0, dropped: 1 },
+            pending: 2,
+            queue: Some(Queue { entries: 3, bytes: 9000, errors: 1 }),
+        },
+    );
     let table = TableUse { entries: 5, capacity: 10, evictions: 1, bytes: 1000 };
     metrics.set_process_table(table);
     metrics.set_watch_table(table);
@@ -59,9 +65,9 @@ fn what_is_told_is_shown() {
         (r#"svcsensor_sink_alerts_total{outcome="written",sink="journal"}"#, 7.0),
         (r#"svcsensor_sink_alerts_total{outcome="dropped",sink="journal"}"#, 1.0),
         (r#"svcsensor_sink_pending_alerts{sink="journal"}"#, 2.0),
-        ("svcsensor_journal_queue_entries", 2.0),
-        ("svcsensor_journal_queue_bytes", 9000.0),
-        ("svcsensor_journal_errors_total", 1.0),
+        (r#"svcsensor_sink_queue_entries{sink="journal"}"#, 3.0),
+        (r#"svcsensor_sink_queue_bytes{sink="journal"}"#, 9000.0),
+        (r#"svcsensor_sink_errors_total{sink="journal"}"#, 1.0),
         ("svcsensor_process_table_entries", 5.0),
         ("svcsensor_process_table_capacity", 10.0),
         ("svcsensor_process_table_bytes", 1000.0),

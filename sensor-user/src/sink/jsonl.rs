@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::{Counts, Rendered, Sink, SinkError};
+use super::{Counts, Rendered, Sink, SinkError, Status};
 
 /// Writes to anything, and flushes after each line.
 ///
@@ -57,8 +57,8 @@ impl<W: Write> Sink for Jsonl<W> {
         result.map_err(|error| SinkError::of("jsonl", error))
     }
 
-    fn counts(&self) -> Counts {
-        self.counts
+    fn status(&self) -> Status {
+        Status { counts: self.counts, ..Status::default() }
     }
 }
 
@@ -76,7 +76,7 @@ mod tests {
         for alert in [sample::unit_written(), sample::hostile(), sample::container_started()] {
             sink.write(&Rendered::new(&alert)).unwrap();
         }
-        assert_eq!(sink.counts(), Counts { written: 3, ..Counts::default() });
+        assert_eq!(sink.status().counts, Counts { written: 3, ..Counts::default() });
         let text = String::from_utf8(out).unwrap();
         assert!(text.ends_with('\n'));
         let documents: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -117,7 +117,7 @@ mod tests {
         assert!(sink.write(&rendered).is_err());
         sink.writer.room = 1 << 20;
         sink.write(&rendered).unwrap();
-        assert_eq!(sink.counts(), Counts { written: 1, failed: 2, dropped: 0 });
+        assert_eq!(sink.status().counts, Counts { written: 1, failed: 2, dropped: 0 });
         let text = String::from_utf8(disk.content).unwrap();
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!((lines.len(), lines[0].len()), (2, 100));

@@ -56,8 +56,30 @@ pub enum Notice<'a> {
     },
 }
 
-/// What became of the alerts that a sink was given: their number is `written + failed + dropped`, plus what
-/// [`Sink::pending`] says.
+/// How a sink does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    /// What became of the alerts.
+    pub counts: Counts,
+    /// Alerts that are kept to be tried again.
+    pub pending: usize,
+    /// What waits, where the sink has a queue.
+    pub queue: Option<Queue>,
+}
+
+/// What waits in a sink, notices included.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Queue {
+    /// Entries.
+    pub entries: usize,
+    /// Their bytes.
+    pub bytes: usize,
+    /// Attempts that failed for another reason than that the receiver was busy or absent.
+    pub errors: u64,
+}
+
+/// What became of the alerts that a sink was given: their number is `written + failed + dropped`, plus
+/// [`Status::pending`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// The receiver has it.
@@ -112,17 +134,12 @@ pub trait Sink {
     /// Takes a notice, where the sink's format has a place for it.
     fn notice(&mut self, _notice: &Notice<'_>) {}
 
-    /// What became of the alerts so far.
-    fn counts(&self) -> Counts;
+    /// How it does.
+    fn status(&self) -> Status;
 
     /// Tries again what was kept, if `now` is the time for it. Returns when to call again, if anything is kept.
     fn retry(&mut self, _now: Instant) -> Option<Instant> {
         None
-    }
-
-    /// Alerts that are kept.
-    fn pending(&self) -> usize {
-        0
     }
 }
 
@@ -195,7 +212,7 @@ impl Sinks {
     /// Alerts that are kept in all sinks together.
     #[must_use]
     pub fn pending(&self) -> usize {
-        self.sinks.iter().map(|(sink, _)| sink.pending()).sum()
+        self.status().map(|(_, status)| status.pending).sum()
     }
 
     /// Before the end: tries until nothing is kept any more, or until the deadline. Returns what is still kept then,
@@ -212,9 +229,9 @@ impl Sinks {
         self.pending()
     }
 
-    /// Each sink's name, counts and pending alerts.
-    pub fn counts(&self) -> impl Iterator<Item = (&'static str, Counts, usize)> {
-        self.sinks.iter().map(|(sink, _)| (sink.name(), sink.counts(), sink.pending()))
+    /// Each sink's name, and how it does.
+    pub fn status(&self) -> impl Iterator<Item = (&'static str, Status)> {
+        self.sinks.iter().map(|(sink, _)| (sink.name(), sink.status()))
     }
 }
 
@@ -243,8 +260,9 @@ mod tests {
             }
         }
 
-        fn counts(&self) -> Counts {
-            Counts { written: self.taken.get(), ..Counts::default() }
+        fn status(&self) -> Status {
+            let counts = Counts { written: self.taken.get(), ..Counts::default() };
+            Status { counts, ..Status::default() }
         }
     }
 

@@ -7,7 +7,7 @@ use anstream::ColorChoice;
 use anstyle::{AnsiColor, Style};
 
 use super::text::{command_line, prefix, printable};
-use super::{Counts, Rendered, Sink, SinkError, ecs};
+use super::{Counts, Rendered, Sink, SinkError, Status, ecs};
 use crate::detect::rule::Severity;
 use crate::incident::alert::Alert;
 use crate::lineage::actor::{Process, User};
@@ -54,8 +54,8 @@ impl<W: Write> Sink for Pretty<W> {
         result.map_err(|error| SinkError::of("pretty", error))
     }
 
-    fn counts(&self) -> Counts {
-        self.counts
+    fn status(&self) -> Status {
+        Status { counts: self.counts, ..Status::default() }
     }
 }
 
@@ -94,7 +94,11 @@ impl Page {
             let title = if number == 0 { "technique" } else { "" };
             self.line(title, format_args!("{} {name}  {reference}", technique.id))?;
         }
-        self.line("rule", format_args!("{} (score {})", alert.rule.id, alert.score))?;
+        let repeats = match alert.collapsed {
+            0 => String::new(),
+            more => format!(", {more} repeats"),
+        };
+        self.line("rule", format_args!("{} (score {}){repeats}", alert.rule.id, alert.score))?;
         for reason in &alert.reasons {
             self.line("", format_args!("{:+} {}", reason.points, printable(&reason.text)))?;
         }
@@ -143,21 +147,41 @@ impl Page {
         Ok(())
     }
 
-    /// From PID 1 down to the process that acted.
     fn processes(&mut self, alert: &Alert) -> fmt::Result {
         let actor = &alert.actor;
-        let mut title = "processes";
-        if actor.ancestors_truncated {
+        self.tree("processes", &actor.process, &actor.ancestors, actor.ancestors_truncated)?;
+        let requester = actor.on_behalf_of.as_ref();
+        if let Some((requester, (client, ancestors))) =
+            requester.and_then(|requester| Some((requester, requester.processes.split_first()?)))
+        {
+            self.tree("asked by", client, ancestors, requester.ancestors_truncated)?;
+            let confidence = self.styled(DIM, requester.confidence);
+            let login = requester.login_user.as_ref().map_or_else(|| "nobody".to_owned(), person);
+            self.line("", format_args!("probably ({confidence}), logged in as {login}"))?;
+        }
+        Ok(())
+    }
+
+    /// From PID 1 down to a process.
+    fn tree(
+        &mut self,
+        title: &str,
+        process: &Process,
+        ancestors: &[Process],
+        truncated: bool,
+    ) -> fmt::Result {
+        let mut title = title;
+        if truncated {
             self.line(title, format_args!("... (further ancestors are not known)"))?;
             title = "";
         }
-        for (depth, ancestor) in actor.ancestors.iter().rev().enumerate() {
+        for (depth, ancestor) in ancestors.iter().rev().enumerate() {
             let branch = self.styled(DIM, &branch(depth));
             self.line(title, format_args!("{branch}{}", describe(ancestor)))?;
             title = "";
         }
-        let branch = self.styled(DIM, &branch(actor.ancestors.len()));
-        let process = self.styled(BOLD, &describe(&actor.process));
+        let branch = self.styled(DIM, &branch(ancestors.len()));
+        let process = self.styled(BOLD, &describe(process));
         self.line(title, format_args!("{branch}{process}"))
     }
 
@@ -281,6 +305,9 @@ HIGH sh (pid 4242, ada) created the unit evil.service in /etc/systemd/system
         assert!(text.contains("\n  service   docker run evil:latest, restart always\n"), "{text}");
         assert!(text.contains("\n            host access: --privileged\n"), "{text}");
         assert!(text.contains("(docker)\n"), "{text}");
+        assert!(text.contains("\n  asked by  70 bash -i  [/usr/bin/bash]\n"), "{text}");
+        assert!(text.contains("probably (recent-client), logged in as ada (1000)\n"), "{text}");
+        assert!(text.contains("(score 50), 4 repeats\n"), "{text}");
     }
 
     #[test]
@@ -313,7 +340,7 @@ HIGH sh (pid 4242, ada) created the unit evil.service in /etc/systemd/system
         let alert = sample::bare();
         let mut sink = Pretty::new(Vec::new(), false);
         sink.write(&Rendered::new(&alert)).unwrap();
-        assert_eq!(sink.counts().written, 1);
+        assert_eq!(sink.status().counts.written, 1);
         assert!(String::from_utf8(sink.writer).unwrap().contains("5  (already gone)"));
     }
 }

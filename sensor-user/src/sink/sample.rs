@@ -2,7 +2,7 @@
 
 use crate::detect::rule::{Rule, Severity, Technique};
 use crate::incident::alert::{Alert, HostInfo, Reason};
-use crate::lineage::actor::{Actor, Container, Process, User};
+use crate::lineage::actor::{Actor, Container, Process, Requester, User};
 use crate::subject::service::{ContainerService, File, Scope, Unit, UnitPart};
 
 static UNIT_WRITTEN: Rule = Rule {
@@ -97,6 +97,7 @@ pub(crate) fn unit_written() -> Alert {
         summary: "sh (pid 4242, ada) created the unit evil.service in /etc/systemd/system".to_owned(),
         event_type: "creation",
         actions: vec!["file_create", "file_close_write"],
+        collapsed: 0,
         actor: Actor {
             process: shell,
             ancestors: vec![
@@ -135,9 +136,16 @@ pub(crate) fn container_started() -> Alert {
         summary: "docker was asked to keep a container of evil:latest running".to_owned(),
         event_type: "start",
         actions: vec!["process_exec"],
+        collapsed: 4,
         actor: Actor {
             process: process(77, "/usr/bin/docker", &args),
             ancestors: vec![process(1, "/usr/lib/systemd/systemd", &["/sbin/init"])],
+            on_behalf_of: Some(Requester {
+                confidence: "recent-client",
+                processes: vec![process(70, "/usr/bin/bash", &["bash", "-i"])],
+                login_user: Some(user(1000, "ada")),
+                ..Default::default()
+            }),
             container: Some(Container {
                 id: "c0ffee".repeat(10) + "c0ff",
                 runtime: Some("docker".to_owned()),

@@ -310,6 +310,8 @@ pub struct Svcsensor<'a> {
     pub boottime_ns: u64,
     /// Everything that was seen, oldest first.
     pub actions: &'a [&'static str],
+    /// Repeats of an earlier alert that this one stands for beside itself.
+    pub collapsed: u64,
     /// The user who logged in (audit's loginuid), where somebody did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub login_user: Option<User<'a>>,
@@ -317,9 +319,12 @@ pub struct Svcsensor<'a> {
     pub process: ProcessDetail<'a>,
     /// The process's parent, that one's parent, and so on to PID 1.
     pub ancestors: Vec<Ancestor<'a>>,
-    /// Ancestors beyond the bound were left out.
+    /// Ancestors beyond the bound, or of no longer known processes, were left out.
     #[serde(skip_serializing_if = "is_false")]
     pub ancestors_truncated: bool,
+    /// Whose request a service manager probably carried out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_behalf_of: Option<Requester<'a>>,
     /// What the file means to the service manager.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unit: Option<Unit<'a>>,
@@ -370,6 +375,25 @@ pub struct Ancestor<'a> {
     /// Marks.
     #[serde(flatten)]
     pub marks: Marks,
+}
+
+/// `svcsensor.on_behalf_of.*`: the client that probably asked a service manager for what it did.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub struct Requester<'a> {
+    /// How it was found; `recent-client` is no proof.
+    pub confidence: &'static str,
+    /// The client, its parent, and so on to PID 1.
+    pub processes: Vec<Ancestor<'a>>,
+    /// Ancestors beyond the bound, or of no longer known processes, were left out.
+    #[serde(skip_serializing_if = "is_false")]
+    pub ancestors_truncated: bool,
+    /// The user who logged in, of the client.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub login_user: Option<User<'a>>,
+    /// The container that the client runs in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container: Option<Container<'a>>,
 }
 
 /// `svcsensor.process.*`

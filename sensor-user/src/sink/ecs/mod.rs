@@ -56,10 +56,7 @@ impl<'a> Document<'a> {
                 parent: actor.ancestors.first().map(|parent| process(alert, parent)),
             },
             user: acting_user(alert),
-            container: actor
-                .container
-                .as_ref()
-                .map(|container| Container { id: &container.id, runtime: container.runtime.as_deref() }),
+            container: actor.container.as_ref().map(container),
             host: Host {
                 hostname: &alert.host.hostname,
                 name: &alert.host.hostname,
@@ -275,6 +272,14 @@ fn marks(process: &actor::Process) -> Marks {
     }
 }
 
+fn line<'a>(alert: &'a Alert, processes: &'a [actor::Process]) -> Vec<Ancestor<'a>> {
+    processes.iter().map(|own| Ancestor { process: process(alert, own), marks: marks(own) }).collect()
+}
+
+fn container(container: &actor::Container) -> Container<'_> {
+    Container { id: &container.id, runtime: container.runtime.as_deref() }
+}
+
 fn svcsensor(alert: &Alert) -> Svcsensor<'_> {
     let actor = &alert.actor;
     Svcsensor {
@@ -285,6 +290,7 @@ fn svcsensor(alert: &Alert) -> Svcsensor<'_> {
         backend: &alert.host.backend,
         boottime_ns: alert.boottime_ns,
         actions: &alert.actions,
+        collapsed: alert.collapsed,
         login_user: actor.login_user.as_ref().map(user),
         process: ProcessDetail {
             marks: marks(&actor.process),
@@ -293,12 +299,15 @@ fn svcsensor(alert: &Alert) -> Svcsensor<'_> {
             unit: actor.unit.as_deref(),
             foreign_mount_namespace: actor.foreign_mount_namespace,
         },
-        ancestors: actor
-            .ancestors
-            .iter()
-            .map(|ancestor| Ancestor { process: process(alert, ancestor), marks: marks(ancestor) })
-            .collect(),
+        ancestors: line(alert, &actor.ancestors),
         ancestors_truncated: actor.ancestors_truncated,
+        on_behalf_of: actor.on_behalf_of.as_ref().map(|requester| Requester {
+            confidence: requester.confidence,
+            processes: line(alert, &requester.processes),
+            ancestors_truncated: requester.ancestors_truncated,
+            login_user: requester.login_user.as_ref().map(user),
+            container: requester.container.as_ref().map(container),
+        }),
         unit: alert.unit.as_ref().map(|unit| Unit { name: &unit.name, part: unit.part, scope: unit.scope }),
         other_path: alert.file.as_ref().and_then(|file| file.other_path.as_deref()),
         container_service: alert.container_service.as_ref().map(|service| ContainerService {

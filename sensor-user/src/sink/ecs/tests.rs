@@ -151,6 +151,11 @@ fn a_container_service_is_a_process_that_started() {
     assert_eq!(document["event"]["type"], json!(["start"]));
     assert_eq!(document["svcsensor"]["container_service"]["restart_policy"], "always");
     assert_eq!(document["container"]["runtime"], "docker");
+    assert_eq!(document["svcsensor"]["collapsed"], 4);
+    let requester = &document["svcsensor"]["on_behalf_of"];
+    assert_eq!(requester["confidence"], "recent-client");
+    assert_eq!(requester["processes"][0]["command_line"], "bash -i");
+    assert_eq!(requester["login_user"]["name"], "ada");
 }
 
 #[test]

@@ -95,6 +95,11 @@ impl Entry {
         for ancestor in &actor.ancestors {
             entry.field("SVCSENSOR_ANCESTORS", &describe(ancestor));
         }
+        if let Some(requester) = &actor.on_behalf_of {
+            for process in &requester.processes {
+                entry.field("SVCSENSOR_ON_BEHALF_OF", &describe(process));
+            }
+        }
         entry.field("SVCSENSOR_USER", &name_of(&process.user));
         entry.field_if("SVCSENSOR_LOGIN_USER", actor.login_user.as_ref().map(name_of).as_deref());
         entry.field_if("SVCSENSOR_CONTAINER", actor.container.as_ref().map(|container| &*container.id));
@@ -264,6 +269,7 @@ pub(super) mod tests {
         let alert = sample::container_started();
         let fields = self::fields(&Rendered::new(&alert));
         assert_eq!(values(&fields, "MESSAGE_ID"), [CONTAINER_ALERT]);
+        assert_eq!(values(&fields, "SVCSENSOR_ON_BEHALF_OF"), ["70 bash -i"]);
         assert_eq!(values(&fields, "SVCSENSOR_CONTAINER"), [alert.actor.container.unwrap().id]);
     }
 

@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use self::entry::Entry;
 pub use self::entry::{ALERTS_LOST, CATALOG, CONTAINER_ALERT, RECORDS_LOST, SERVICE_ALERT, STARTED};
 use self::socket::Socket;
-use super::{Counts, Notice, Rendered, Sink, SinkError};
+use super::{Counts, Notice, Queue, Rendered, Sink, SinkError, Status};
 
 mod entry;
 mod socket;
@@ -47,6 +47,7 @@ pub struct Journald {
     queued_bytes: usize,
     queued_alerts: usize,
     counts: Counts,
+    /// Failed sends, but for those where journald was busy (`EAGAIN`) or absent (`ENOENT`, `ECONNREFUSED`).
     errors: u64,
     /// Entries pushed out of the queue that no entry has told of yet.
     untold: u64,
@@ -78,22 +79,6 @@ impl Journald {
             wait: SHORTEST_WAIT,
             next_attempt: None,
         })
-    }
-
-    /// Entries that are kept, notices included.
-    pub fn queued(&self) -> usize {
-        self.queue.len()
-    }
-
-    /// Their bytes.
-    pub fn queued_bytes(&self) -> usize {
-        self.queued_bytes
-    }
-
-    /// Failed attempts for any other reason than that journald is busy (`EAGAIN`) or absent (`ENOENT`,
-    /// `ECONNREFUSED`).
-    pub fn errors(&self) -> u64 {
-        self.errors
     }
 
     fn enqueue(&mut self, entry: Entry, is_alert: bool) {
@@ -166,8 +151,9 @@ impl Sink for Journald {
         self.enqueue(Entry::notice(notice), false);
     }
 
-    fn counts(&self) -> Counts {
-        self.counts
+    fn status(&self) -> Status {
+        let queue = Queue { entries: self.queue.len(), bytes: self.queued_bytes, errors: self.errors };
+        Status { counts: self.counts, pending: self.queued_alerts, queue: Some(queue) }
     }
 
     fn retry(&mut self, now: Instant) -> Option<Instant> {
@@ -175,10 +161,6 @@ impl Sink for Journald {
             self.send_all(now);
         }
         self.next_attempt
-    }
-
-    fn pending(&self) -> usize {
-        self.queued_alerts
     }
 }
 

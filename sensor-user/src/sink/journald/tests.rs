@@ -50,8 +50,9 @@ fn an_entry_arrives_at_once() {
     let (_directory, receiver, mut sink) = pair(QueueBounds::default());
     write(&mut sink, &numbered(1));
     assert_eq!(receive(&receiver).as_deref(), Some("number 1"));
-    assert_eq!(sink.counts(), Counts { written: 1, ..Counts::default() });
-    assert_eq!((sink.queued(), sink.queued_bytes(), sink.retry(much_later())), (0, 0, None));
+    assert_eq!(sink.status().counts, Counts { written: 1, ..Counts::default() });
+    assert_eq!(sink.status().queue, Some(Queue::default()));
+    assert_eq!(sink.retry(much_later()), None);
 }
 
 #[test]
@@ -61,7 +62,7 @@ fn a_large_entry_comes_as_a_sealed_memfd() {
     alert.actor.process.args = vec!["x".repeat(1 << 20)];
     let rendered = Rendered::new(&alert);
     sink.write(&rendered).unwrap();
-    assert_eq!((sink.counts().written, sink.errors()), (1, 0));
+    assert_eq!((sink.status().counts.written, sink.errors), (1, 0));
 
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
@@ -95,8 +96,8 @@ fn a_blocked_journald_gets_everything_in_order_later() {
         write(&mut sink, &numbered(number));
     }
     assert!(begin.elapsed() < Duration::from_secs(20), "sending waited");
-    assert!(sink.pending() > 0, "nothing was held back");
-    assert_eq!(sink.counts().written as usize + sink.pending(), sent);
+    assert!(sink.status().pending > 0, "nothing was held back");
+    assert_eq!(sink.status().counts.written as usize + sink.status().pending, sent);
 
     let mut next = 0;
     while next < sent {
@@ -105,11 +106,11 @@ fn a_blocked_journald_gets_everything_in_order_later() {
                 assert_eq!(message, format!("number {next}"));
                 next += 1;
             }
-            None => assert!(sink.retry(much_later()).is_some() || sink.pending() == 0),
+            None => assert!(sink.retry(much_later()).is_some() || sink.status().pending == 0),
         }
     }
-    assert_eq!(sink.counts(), Counts { written: sent as u64, ..Counts::default() });
-    assert_eq!((sink.pending(), sink.queued_bytes(), sink.errors()), (0, 0, 0));
+    assert_eq!(sink.status().counts, Counts { written: sent as u64, ..Counts::default() });
+    assert_eq!((sink.status().pending, sink.status().queue), (0, Some(Queue::default())));
 }
 
 #[test]
@@ -121,7 +122,7 @@ fn a_missing_journald_is_waited_for_and_losses_are_told() {
     for number in 0..5 {
         write(&mut sink, &numbered(number));
     }
-    assert_eq!((sink.pending(), sink.counts().dropped, sink.errors()), (3, 2, 0));
+    assert_eq!((sink.status().pending, sink.status().counts.dropped, sink.errors), (3, 2, 0));
     assert!(sink.retry(Instant::now()).is_some());
 
     let receiver = UnixDatagram::bind(&path).unwrap();
@@ -130,12 +131,12 @@ fn a_missing_journald_is_waited_for_and_losses_are_told() {
     let messages: Vec<String> = std::iter::from_fn(|| receive(&receiver)).collect();
     let lost = "3 entries of svcsensor were lost while journald took none";
     assert_eq!(messages, [lost, "number 2", "number 3", "number 4"]);
-    assert_eq!(sink.counts(), Counts { written: 3, failed: 0, dropped: 2 });
+    assert_eq!(sink.status().counts, Counts { written: 3, failed: 0, dropped: 2 });
 
     // A restarted journald has a new socket at the same place.
     drop(receiver);
     write(&mut sink, &numbered(5));
-    assert_eq!(sink.pending(), 1);
+    assert_eq!(sink.status().pending, 1);
     fs::remove_file(&path).unwrap();
     let receiver = UnixDatagram::bind(&path).unwrap();
     sink.retry(much_later());
@@ -149,13 +150,13 @@ fn the_queue_is_bounded_in_bytes_too() {
         Journald::new(&directory.path().join("none"), QueueBounds { entries: 1024, bytes: 100_000 }).unwrap();
     for number in 0..100 {
         write(&mut sink, &numbered(number));
-        assert!(sink.queued_bytes() <= 100_000);
+        assert!(sink.queued_bytes <= 100_000);
     }
-    assert_eq!(sink.pending() as u64 + sink.counts().dropped, 100);
+    assert_eq!(sink.status().pending as u64 + sink.status().counts.dropped, 100);
     let mut huge = numbered(0);
     huge.actor.process.args = vec!["x".repeat(200_000)];
     write(&mut sink, &huge);
-    assert_eq!((sink.queued(), sink.queued_bytes(), sink.counts().dropped), (0, 0, 101));
+    assert_eq!((sink.queue.len(), sink.queued_bytes, sink.status().counts.dropped), (0, 0, 101));
 }
 
 #[test]
@@ -285,7 +286,7 @@ fn a_real_journald_takes_alerts_and_journalctl_gives_them_back() {
         entries = journald.entries();
     }
     assert_eq!(entries.len(), 3, "{sink:?}");
-    assert_eq!(sink.counts(), Counts { written: 2, ..Counts::default() });
+    assert_eq!(sink.status().counts, Counts { written: 2, ..Counts::default() });
 
     let alert = &entries[0];
     assert_eq!(alert["MESSAGE_ID"], SERVICE_ALERT);
