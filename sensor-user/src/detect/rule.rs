@@ -19,6 +19,23 @@ pub enum Severity {
     Critical,
 }
 
+impl Severity {
+    /// From least to worst.
+    pub const ALL: [Self; 5] = [Self::Info, Self::Low, Self::Medium, Self::High, Self::Critical];
+
+    /// As documents, journal fields and labels have it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+            Self::Critical => "critical",
+        }
+    }
+}
+
 /// An ATT&CK technique or sub-technique.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Technique {

@@ -22,15 +22,6 @@ use crate::sink::Status;
 pub mod health;
 pub mod server;
 
-/// Every severity, as the label has it.
-const SEVERITIES: [(Severity, &str); 5] = [
-    (Severity::Info, "info"),
-    (Severity::Low, "low"),
-    (Severity::Medium, "medium"),
-    (Severity::High, "high"),
-    (Severity::Critical, "critical"),
-];
-
 /// Seconds from the first observation to the alert.
 const LATENCY_BUCKETS: [f64; 13] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
@@ -243,8 +234,8 @@ impl Metrics {
     pub fn declare_rules(&self, rules: impl IntoIterator<Item = &'static Rule>) {
         for rule in rules {
             self.findings.with_label_values(&[rule.id]);
-            for (_, severity) in SEVERITIES {
-                self.alerts.with_label_values(&[rule.id, severity]);
+            for severity in Severity::ALL {
+                self.alerts.with_label_values(&[rule.id, severity.name()]);
             }
         }
     }
@@ -291,10 +282,7 @@ impl Metrics {
 
     /// One more alert, this long after its first observation.
     pub fn count_alert(&self, alert: &Alert, latency: Duration) {
-        let severity = SEVERITIES.iter().find(|(severity, _)| *severity == alert.severity);
-        if let Some((_, severity)) = severity {
-            self.alerts.with_label_values(&[alert.rule.id, severity]).inc();
-        }
+        self.alerts.with_label_values(&[alert.rule.id, alert.severity.name()]).inc();
         self.alerts_collapsed.inc_by(alert.collapsed);
         self.alert_latency.observe(latency.as_secs_f64());
     }

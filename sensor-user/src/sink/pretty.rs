@@ -5,6 +5,7 @@ use std::io::{IsTerminal, Write};
 
 use anstream::ColorChoice;
 use anstyle::{AnsiColor, Style};
+use serde::Serialize;
 
 use super::text::{command_line, prefix, printable};
 use super::{Counts, Rendered, Sink, SinkError, Status, ecs};
@@ -74,7 +75,7 @@ struct Page {
 
 impl Page {
     fn alert(&mut self, alert: &Alert) -> fmt::Result {
-        let severity = self.styled(severity_style(alert.severity), severity_name(alert.severity));
+        let severity = self.styled(severity_style(alert.severity), &alert.severity.name().to_uppercase());
         let sentence = self.styled(BOLD, &printable(&alert.summary));
         writeln!(self.text, "{severity} {sentence}")?;
 
@@ -126,9 +127,7 @@ impl Page {
             }
         }
         if let Some(unit) = &alert.unit {
-            let part = serde_json::to_value(unit.part).map_err(|_| fmt::Error)?;
-            let scope = serde_json::to_value(unit.scope).map_err(|_| fmt::Error)?;
-            let (part, scope) = (part.as_str().unwrap_or_default(), scope.as_str().unwrap_or_default());
+            let (part, scope) = (name_of(&unit.part), name_of(&unit.scope));
             self.line("unit", format_args!("{} ({part}, {scope} manager)", printable(&unit.name)))?;
         }
         if let Some(service) = &alert.container_service {
@@ -242,20 +241,16 @@ fn describe(process: &Process) -> String {
     text
 }
 
+/// The name by which documents have a value.
+fn name_of(value: &impl Serialize) -> String {
+    let name = serde_json::to_value(value).unwrap_or_default();
+    name.as_str().unwrap_or_default().to_owned()
+}
+
 fn person(user: &User) -> String {
     match &user.name {
         Some(name) => format!("{} ({})", printable(name), user.id),
         None => format!("uid {}", user.id),
-    }
-}
-
-fn severity_name(severity: Severity) -> &'static str {
-    match severity {
-        Severity::Info => "INFO",
-        Severity::Low => "LOW",
-        Severity::Medium => "MEDIUM",
-        Severity::High => "HIGH",
-        Severity::Critical => "CRITICAL",
     }
 }
 

@@ -194,3 +194,11 @@ fn json_steers_no_terminal_and_loses_nothing() {
     alert.summary = "a\u{e0001}b".to_owned();
     assert_eq!(document(&alert)["message"], alert.summary, "a character beyond the first plane");
 }
+
+#[test]
+fn severities_have_one_name_and_ascend() {
+    for severity in Severity::ALL {
+        assert_eq!(serde_json::to_value(severity).unwrap(), severity.name());
+    }
+    assert!(Severity::ALL.map(severity_number).is_sorted());
+}

@@ -80,7 +80,7 @@ impl Entry {
         let mut entry = Self::new(message_id, priority(alert.severity), &alert.summary);
         entry.field("SVCSENSOR_ALERT_ID", &alert.id);
         entry.field("SVCSENSOR_RULE", alert.rule.id);
-        entry.field("SVCSENSOR_SEVERITY", severity_name(alert.severity));
+        entry.field("SVCSENSOR_SEVERITY", alert.severity.name());
         entry.field("SVCSENSOR_SCORE", &alert.score.to_string());
         for technique in alert.rule.techniques {
             entry.field("SVCSENSOR_TECHNIQUE", technique.id);
@@ -153,16 +153,6 @@ fn priority(severity: Severity) -> u8 {
         Severity::Medium => 4,
         Severity::Low => 5,
         Severity::Info => 6,
-    }
-}
-
-fn severity_name(severity: Severity) -> &'static str {
-    match severity {
-        Severity::Info => "info",
-        Severity::Low => "low",
-        Severity::Medium => "medium",
-        Severity::High => "high",
-        Severity::Critical => "critical",
     }
 }
 
