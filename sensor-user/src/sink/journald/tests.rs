@@ -233,17 +233,30 @@ impl OwnJournald {
         if !rustix::process::geteuid().is_root() {
             return Err("a mount namespace of our own takes root".to_owned());
         }
-        if fs::read_to_string("/etc/machine-id").is_ok_and(|id| id.trim().len() == 32) {
-            let child = Command::new("unshare")
-                .args(["--mount", "sh", "-c", SCRIPT, program])
-                .stdin(Stdio::null())
-                .spawn()
-                .map_err(|error| format!("unshare: {error}"))?;
-            // Both exec, so the child is journald in the end, and /proc leads into its mount namespace.
-            let run = format!("/proc/{}/root/run", child.id());
-            return Ok(Self { child, run });
+        if !fs::read_to_string("/etc/machine-id").is_ok_and(|id| id.trim().len() == 32) {
+            return Err("/etc/machine-id has no machine id, without which journald keeps nothing".to_owned());
         }
-        Err("/etc/machine-id has no machine id, without which journald keeps nothing".to_owned())
+        let child = Command::new("unshare")
+            .args(["--mount", "sh", "-c", SCRIPT, program])
+            .stdin(Stdio::null())
+            .spawn()
+            .map_err(|error| format!("unshare: {error}"))?;
+        // Both exec, so the child is journald in the end, and /proc leads into its mount namespace.
+        let run = format!("/proc/{}/root/run", child.id());
+        let mut journald = Self { child, run };
+        // Until the mount is done, that path leads to the machine's own /run; the configuration is only in ours.
+        let ours = ["systemd/journald.conf.d/test.conf", "systemd/journal/socket"];
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !ours.iter().all(|path| Path::new(&journald.run).join(path).exists()) {
+            if let Ok(Some(status)) = journald.child.try_wait() {
+                return Err(format!("a mount namespace with journald ended at once: {status}"));
+            }
+            if Instant::now() > deadline {
+                return Err("journald made no socket within 20 s".to_owned());
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(journald)
     }
 
     fn entries(&self) -> Vec<Value> {
@@ -273,7 +286,6 @@ fn a_real_journald_takes_alerts_and_journalctl_gives_them_back() {
     let mut sink = Journald::new(Path::new(&socket), QueueBounds::default()).unwrap();
     let mut large = sample::hostile();
     large.actor.process.args = vec!["x".repeat(300_000)];
-    // The first ones are written before journald is there.
     write(&mut sink, &sample::unit_written());
     write(&mut sink, &large);
     sink.notice(&Notice::RecordsLost { kind: "process_fork", dropped: 9 });
