@@ -71,6 +71,8 @@ pub mod kind {
     pub const FILE_FOUND: u16 = 70;
     /// Records were dropped: kind, number, and the stretch of time.
     pub const LOSS: u16 = 71;
+    /// Executables of the tools that make services: name, path and file identity.
+    pub const TOOLS: u16 = 72;
 
     /// The name of a kind for metrics and messages; `None` where there is no such kind.
     #[must_use]
@@ -104,6 +106,7 @@ pub mod kind {
             USERS => "users",
             FILE_FOUND => "file_found",
             LOSS => "loss",
+            TOOLS => "tools",
             _ => return None,
         })
     }

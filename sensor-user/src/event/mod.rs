@@ -1,3 +1,6 @@
 //! Records become typed events here, each field checked.
 
+pub mod decode;
+pub mod encode;
+pub mod path;
 pub mod user;

@@ -37,6 +37,10 @@ pub struct ProcessSnapshot {
     pub start_boottime_ns: u64,
     /// Parent's process id.
     pub parent_tgid: u32,
+    /// Start of the parent, as `start_boottime_ns`; `None` where that could not be read, and then no parent is
+    /// linked.
+    #[serde(default)]
+    pub parent_start_boottime_ns: Option<u64>,
     /// Real user id.
     pub uid: u32,
     /// Effective user id.
@@ -73,6 +77,7 @@ pub struct ProcessSnapshot {
 
 /// What kind of directory (or single file) a watch is on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum WatchClass {
     /// Units of the system manager (systemd.unit(5), "System Unit Search Path").
@@ -153,4 +158,23 @@ pub struct Loss {
     pub dropped: u64,
     /// Not before this moment on `CLOCK_BOOTTIME`, in nanoseconds.
     pub since_boottime_ns: u64,
+}
+
+/// `kind::TOOLS`: executables of known tools, found in the usual directories. Adds to what is known: a hard link or
+/// a bind mount of one of them is recognised whatever its name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tools {
+    /// One per executable.
+    pub tools: Vec<ToolIdentity>,
+}
+
+/// One executable of [`Tools`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToolIdentity {
+    /// The tool's usual name (`docker`), one of those in `subject::tools`.
+    pub name: String,
+    /// Device in the kernel's encoding (major << 20 | minor).
+    pub device: u32,
+    /// Inode number.
+    pub inode: u64,
 }

@@ -27,6 +27,9 @@ pub struct Alert {
     pub event_type: &'static str,
     /// What was seen, oldest first, for ECS `event.action`: `file_create`, `file_rename`...
     pub actions: Vec<&'static str>,
+    /// Repeats of an earlier alert (same rule, process and subject, within ten seconds) that this one stands for
+    /// beside itself.
+    pub collapsed: u64,
     /// Who.
     pub actor: Actor,
     /// The file, where there is one.

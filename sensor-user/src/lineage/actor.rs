@@ -56,7 +56,7 @@ pub struct Actor {
     pub process: Process,
     /// Its parent, that one's parent, and so on to PID 1.
     pub ancestors: Vec<Process>,
-    /// Ancestors beyond the bound were left out.
+    /// Ancestors beyond the bound, or of no longer known processes, were left out.
     pub ancestors_truncated: bool,
     /// The user who logged in (audit's loginuid); `None` where nobody did.
     pub login_user: Option<User>,
@@ -70,4 +70,24 @@ pub struct Actor {
     pub unit: Option<String>,
     /// It runs in another mount namespace than PID 1.
     pub foreign_mount_namespace: bool,
+    /// Whose request a service manager probably carried out; `None` where the actor acts for itself, or where
+    /// nobody is known.
+    pub on_behalf_of: Option<Requester>,
+}
+
+/// The client that probably asked a service manager for what it did.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Requester {
+    /// How it was found. `recent-client`: of the service tools that ran at that time, or had ended less than two
+    /// seconds before, the one that fits best (it names the unit, else it began last). No proof: the manager's
+    /// sockets were not watched.
+    pub confidence: &'static str,
+    /// The client, its parent, and so on to PID 1.
+    pub processes: Vec<Process>,
+    /// Ancestors beyond the bound, or of no longer known processes, were left out.
+    pub ancestors_truncated: bool,
+    /// The user who logged in, of the client.
+    pub login_user: Option<User>,
+    /// The container that the client runs in.
+    pub container: Option<Container>,
 }

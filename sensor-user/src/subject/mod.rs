@@ -1,3 +1,8 @@
 //! What was touched, and what it means.
 
+pub mod container;
+pub mod name;
+pub mod part;
+pub mod place;
 pub mod service;
+pub mod tools;

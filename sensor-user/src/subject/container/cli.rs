@@ -1,0 +1,259 @@
+//! The command lines of docker, podman and nerdctl, as far as they make a container come back by itself.
+//!
+//! The grammar is that of spf13/pflag, which all three use: `--name value`, `--name=value`, `-n value`, `-nvalue`,
+//! `-n=value`, booleans without a value, short booleans joined (`-dit`), and `--` to end the options. Before the verb
+//! stand the engine's global options; after `run` and `create` the options end at the image.
+//!
+//! A boolean that is not listed here is taken for an option with a value. It then swallows the image, and the
+//! container's first argument is called the image; a restart policy before it is found all the same.
+
+use super::access::{Grant, HostAccess, host_access};
+use crate::event::path::lossy;
+use crate::subject::service::ContainerService;
+
+/// What a command line asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Command {
+    /// For the alert. The engine is that which the caller recognised.
+    pub service: ContainerService,
+    /// The most that `host_access` gives.
+    pub grant: Option<Grant>,
+}
+
+/// Global options without a value (docker(1), podman(1), nerdctl's docs/command-reference.md).
+const GLOBAL_SWITCHES: [&str; 12] = [
+    "debug",
+    "D",
+    "tls",
+    "tlsverify",
+    "remote",
+    "r",
+    "syslog",
+    "transient-store",
+    "noout",
+    "debug-full",
+    "insecure-registry",
+    "experimental",
+];
+
+/// Options of `run`, `create` and `update` without a value (docker-run(1), podman-run(1)).
+const SWITCHES: [&str; 27] = [
+    "detach",
+    "d",
+    "interactive",
+    "i",
+    "tty",
+    "t",
+    "publish-all",
+    "P",
+    "quiet",
+    "q",
+    "rm",
+    "rmi",
+    "init",
+    "privileged",
+    "read-only",
+    "read-only-tmpfs",
+    "sig-proxy",
+    "no-healthcheck",
+    "disable-content-trust",
+    "oom-kill-disable",
+    "env-host",
+    "http-proxy",
+    "no-hosts",
+    "no-hostname",
+    "replace",
+    "rootfs",
+    "use-api-socket",
+];
+
+/// Further ones with names that the others have not.
+const MORE_SWITCHES: [&str; 5] = ["passwd", "tls-verify", "unsetenv-all", "infra", "share-parent"];
+
+/// Most arguments that are looked at: as many as [`sensor_common::limits::ARGS_MAX`] can hold.
+const ARGUMENTS_MAX: usize = sensor_common::limits::ARGS_MAX;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verb {
+    Run,
+    Create,
+    Update,
+    PodCreate,
+}
+
+impl Verb {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Run => "run",
+            Self::Create => "create",
+            Self::Update => "update",
+            Self::PodCreate => "pod create",
+        }
+    }
+
+    /// Whether options may follow what is no option.
+    fn interspersed(self) -> bool {
+        matches!(self, Self::Update | Self::PodCreate)
+    }
+}
+
+/// Reads the command line of a container engine. `None` where it sets no policy by which a container comes back by
+/// itself, or is none of `run`, `create`, `update`, `pod create`.
+///
+/// `truncated` tells that arguments are missing at the end; then the image may be among them.
+pub fn parse<'a>(args: impl Iterator<Item = &'a [u8]>, truncated: bool) -> Option<Command> {
+    let mut args = Arguments { rest: args.take(ARGUMENTS_MAX).collect(), next: 1 };
+    let verb = args.verb()?;
+    let mut service = ContainerService { verb: verb.name().to_owned(), ..ContainerService::default() };
+    let mut access: Vec<HostAccess> = Vec::new();
+    let mut policy = None;
+    while let Some(item) = args.item(is_switch) {
+        match item {
+            Item::Option { name, value } => match name.as_str() {
+                "restart" => policy = Some(lossy(value).into_owned()),
+                "name" => service.name = Some(lossy(value).into_owned()),
+                _ => access.extend(host_access(&name, value)),
+            },
+            Item::Switch { name, on } => {
+                if name == "privileged" {
+                    access.retain(|other| other.option != "--privileged");
+                    access.extend(host_access(&name, b"").filter(|_| on));
+                }
+            }
+            Item::Positional(value) => {
+                service.image.get_or_insert_with(|| lossy(value).into_owned());
+                if !verb.interspersed() {
+                    break;
+                }
+            }
+        }
+    }
+    let image_needed = verb != Verb::PodCreate && !truncated;
+    service.restart_policy = policy.filter(|policy| comes_back(policy))?;
+    if image_needed && service.image.is_none() {
+        return None;
+    }
+    let grant = access.iter().map(|access| access.grant).max();
+    service.host_access = access.into_iter().map(|access| access.option).collect();
+    Some(Command { service, grant })
+}
+
+/// Whether an engine that is given this policy starts the container again (docker-run(1), "--restart").
+fn comes_back(policy: &str) -> bool {
+    match policy.split_once(':') {
+        None => matches!(policy, "always" | "unless-stopped" | "on-failure"),
+        // podman takes the number with `always` as well, docker refuses it.
+        Some((kind, retries)) => matches!(kind, "on-failure" | "always") && retries.parse::<u32>().is_ok(),
+    }
+}
+
+fn is_switch(name: &str) -> bool {
+    SWITCHES.contains(&name) || MORE_SWITCHES.contains(&name)
+}
+
+fn is_global_switch(name: &str) -> bool {
+    GLOBAL_SWITCHES.contains(&name)
+}
+
+enum Item<'a> {
+    Option { name: String, value: &'a [u8] },
+    Switch { name: String, on: bool },
+    Positional(&'a [u8]),
+}
+
+struct Arguments<'a> {
+    rest: Vec<&'a [u8]>,
+    next: usize,
+}
+
+impl<'a> Arguments<'a> {
+    fn take(&mut self) -> Option<&'a [u8]> {
+        let arg = *self.rest.get(self.next)?;
+        self.next += 1;
+        Some(arg)
+    }
+
+    /// The verb, past the global options.
+    fn verb(&mut self) -> Option<Verb> {
+        match self.word()? {
+            b"run" => Some(Verb::Run),
+            b"create" => Some(Verb::Create),
+            b"update" => Some(Verb::Update),
+            b"container" => match self.word()? {
+                b"run" => Some(Verb::Run),
+                b"create" => Some(Verb::Create),
+                b"update" => Some(Verb::Update),
+                _ => None,
+            },
+            b"pod" => (self.word()? == b"create").then_some(Verb::PodCreate),
+            _ => None,
+        }
+    }
+
+    fn word(&mut self) -> Option<&'a [u8]> {
+        loop {
+            if let Item::Positional(word) = self.item(is_global_switch)? {
+                return Some(word);
+            }
+        }
+    }
+
+    /// The next option or word. The dashes end with a joined group of short ones: each comes by itself, for the
+    /// argument is replaced by its remainder.
+    fn item(&mut self, is_switch: impl Fn(&str) -> bool) -> Option<Item<'a>> {
+        let arg = self.take()?;
+        if arg == b"--" {
+            // Everything behind is positional; the first word is all that is asked for.
+            return self.take().map(Item::Positional);
+        }
+        if let Some(long) = arg.strip_prefix(b"--") {
+            return Some(self.long(long, is_switch));
+        }
+        match arg.strip_prefix(b"-") {
+            Some(short) if !short.is_empty() => self.short(short, is_switch),
+            _ => Some(Item::Positional(arg)),
+        }
+    }
+
+    fn long(&mut self, long: &'a [u8], is_switch: impl Fn(&str) -> bool) -> Item<'a> {
+        let (name, value) = match long.iter().position(|byte| *byte == b'=') {
+            Some(at) => (&long[..at], Some(&long[at + 1..])),
+            None => (long, None),
+        };
+        let name = lossy(name).into_owned();
+        if is_switch(&name) {
+            return Item::Switch { name, on: value.is_none_or(is_true) };
+        }
+        let value = value.or_else(|| self.take()).unwrap_or_default();
+        Item::Option { name, value }
+    }
+
+    fn short(&mut self, group: &'a [u8], is_switch: impl Fn(&str) -> bool) -> Option<Item<'a>> {
+        let mut rest = group;
+        while let Some((letter, after)) = rest.split_first() {
+            let name = char::from(*letter).to_string();
+            if !is_switch(&name) {
+                let value = match after {
+                    [] => self.take().unwrap_or_default(),
+                    [b'=', value @ ..] => value,
+                    value => value,
+                };
+                return Some(Item::Option { name, value });
+            }
+            if let [b'=', value @ ..] = after {
+                return Some(Item::Switch { name, on: is_true(value) });
+            }
+            rest = after;
+        }
+        Some(Item::Switch { name: String::new(), on: true })
+    }
+}
+
+/// `strconv.ParseBool` of Go.
+fn is_true(value: &[u8]) -> bool {
+    matches!(value, b"1" | b"t" | b"T" | b"true" | b"TRUE" | b"True")
+}
+
+#[cfg(test)]
+#[path = "cli_tests.rs"]
+mod tests;
