@@ -35,9 +35,15 @@ pub struct Archive {
     bytes: Vec<u8>,
     inode: u32,
     directories: BTreeSet<String>,
+    bare: bool,
 }
 
 impl Archive {
+    /// An archive without the directories above its files, for who unpacks it over a tree that has them.
+    pub fn without_directories() -> Self {
+        Self { bare: true, ..Self::default() }
+    }
+
     /// Adds a file, and the directories above it that are not there yet.
     pub fn file(&mut self, file: &File) {
         let path = file.path.trim_start_matches('/');
@@ -68,7 +74,7 @@ impl Archive {
     }
 
     fn parents(&mut self, path: &str) {
-        if let Some((parent, _)) = path.rsplit_once('/') {
+        if let (false, Some((parent, _))) = (self.bare, path.rsplit_once('/')) {
             self.directory(parent);
         }
     }
@@ -137,5 +143,13 @@ mod tests {
         assert_eq!(found[0].2, b"abc");
         assert_eq!(found[1].1, 0o040_755);
         assert_eq!(found[6].1, 0o020_600);
+    }
+
+    #[test]
+    fn a_bare_archive_has_files_alone() {
+        let mut archive = Archive::without_directories();
+        archive.file(&File::data("/etc/systemd/system/a.service", b"x".to_vec()));
+        let names: Vec<String> = entries(&archive.finish()).into_iter().map(|(name, ..)| name).collect();
+        assert_eq!(names, ["etc/systemd/system/a.service"]);
     }
 }

@@ -1,7 +1,7 @@
 //! Running a virtual machine: QEMU's options, the stream of results, the time limit.
 //!
 //! **The guest's protocol.** The guest writes lines of text to its result port; the last is `EXIT n`, n being 0 where
-//! all went well. The machine is stopped as soon as that line is read. Kernel messages and init's own output go to
+//! all went well. An empty line before it is dropped, so that a guest can end whatever line it is in. The machine is stopped as soon as that line is read. Kernel messages and init's own output go to
 //! another port, the console, which is shown where a guest fails. A guest that ends, or runs out of time, without
 //! an `EXIT` line has failed, whatever it wrote.
 
@@ -67,6 +67,8 @@ pub struct Boot<'a> {
     pub command_line: &'a str,
     pub hardware: &'a Hardware,
     pub port: ResultPort,
+    /// Whether the guest may reboot; a panic reboots too, so such a guest is stopped by its time limit.
+    pub reboots: bool,
     /// Further options for QEMU, as [`disk`] gives them.
     pub extra: &'a [String],
 }
@@ -128,8 +130,11 @@ impl Boot<'_> {
             .arg("-initrd")
             .arg(&initrd)
             .args(["-append", self.command_line])
+            .args((!self.reboots).then_some("-no-reboot"))
             .args(self.extra)
-            .stdin(Stdio::null())
+            // Held open by the child's handle: at its end QEMU would take the host's side of the port for closed, and a
+            // guest that writes to a closed virtio port waits.
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         Ok(command)
@@ -142,7 +147,7 @@ impl Hardware {
     fn options(&self) -> Vec<String> {
         let accelerator = if self.icount { "tcg,thread=single" } else { "tcg,thread=multi" };
         let mut options = vec!["-machine", "q35,hpet=off,vmport=off", "-cpu", "max,la57=off,svm=off"];
-        options.extend(["-accel", accelerator, "-nodefaults", "-display", "none", "-no-reboot"]);
+        options.extend(["-accel", accelerator, "-nodefaults", "-display", "none"]);
         if self.icount {
             options.extend(["-icount", "shift=0,sleep=off", "-rtc", "clock=vm,base=2026-01-01T00:00:00"]);
         }
@@ -271,7 +276,8 @@ mod tests {
 
     #[test]
     fn an_exit_line_ends_the_run() {
-        let (ended, _) = shell("printf 'a\\r\\nb\\nEXIT 3\\nc\\n'; exec sleep 60", Duration::from_secs(20));
+        let (ended, _) =
+            shell("printf 'a\\r\\nb\\n\\nEXIT 3\\nc\\n'; exec sleep 60", Duration::from_secs(20));
         let Ended::Exit { status, lines, .. } = ended else { panic!("no exit") };
         assert_eq!((status, lines), (3, vec!["a".to_owned(), "b".to_owned()]));
     }
