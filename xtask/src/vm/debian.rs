@@ -5,8 +5,8 @@
 //! svcsensor-guest.service runs the script; what it writes are the results, its status is the outcome's (see
 //! [`super::machine`] for the protocol). On a status other than 0 the end of the journal is on the console.
 //!
-//! AppArmor is off, unless the caller lists it: docker refuses to start a container without AppArmor's parser, which
-//! is not in the image and takes seconds to load a profile.
+//! `AppArmor` is off, unless the caller lists it: docker refuses to start a container without its parser, which is not
+//! in the image and takes seconds to load a profile.
 //!
 //! With `reboots` the guest may reboot: its disk lasts for the run, and the script is run again at each boot, until it
 //! ends by itself.
@@ -166,3 +166,16 @@ status=$?
 [ "$status" = 0 ] || journalctl --boot --no-pager --lines=150 >/dev/console
 printf '\nEXIT %d\n' "$status" >&3
 "#;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vm::cache;
+
+    #[test]
+    fn the_guests_scripts_are_sound_shell() {
+        for script in [INIT, RUNNER] {
+            cache::filter(std::process::Command::new("sh").arg("-n"), script.as_bytes()).unwrap();
+        }
+    }
+}

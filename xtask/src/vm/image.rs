@@ -37,7 +37,7 @@ const MASKED: &str = "systemd-udev-trigger.service systemd-udev-settle.service s
     systemd-binfmt.service systemd-repart.service modprobe@drm.service modprobe@efi_pstore.service \
     modprobe@configfs.service modprobe@fuse.service modprobe@loop.service modprobe@dm_mod.service";
 
-/// Runs /svcsensor/script; see [`super::debian`].
+/// Runs /svcsensor/script; see [`mod@super::debian`].
 const RUNNER_UNIT: &str = "[Unit]
 Description=Script of a svcsensor test
 After=multi-user.target
@@ -64,6 +64,10 @@ mkdir "$root/etc/apt/sources.list.d" "$root/svcsensor"
 cat > "$root/etc/systemd/system/svcsensor-guest.service" <<'UNIT'
 {RUNNER_UNIT}UNIT
 : > "$root/etc/default/locale"
+# podman would look for CNI's plugins, because its package ships their configuration.
+mkdir -p "$root/etc/containers"
+printf '[network]\nnetwork_backend = "netavark"\n' > "$root/etc/containers/containers.conf"
+rm -f "$root/etc/cni/net.d/87-podman-bridge.conflist"
 chroot "$root" systemctl mask {MASKED}
 chroot "$root" systemctl disable docker.service containerd.service podman.service podman.socket \
     podman-restart.service podman-auto-update.timer podman-auto-update.service
@@ -176,4 +180,16 @@ fn tail(log: &Path) -> String {
     let text = fs::read(log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(30)..].join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hook_is_sound_shell_and_has_the_runners_unit() {
+        let hook = customize();
+        cache::filter(Command::new("sh").arg("-n"), hook.as_bytes()).unwrap();
+        assert!(hook.contains("ExecStart=/svcsensor/runner\n"));
+    }
 }

@@ -114,7 +114,8 @@ impl Boot<'_> {
         let mut command = Qemu::fetch()?.command();
         command
             .args(self.hardware.options())
-            .args(["-serial".into(), format!("file:{}", escaped(console))])
+            .args(["-chardev".into(), format!("file,id=console,path={}", escaped(console))])
+            .args(["-serial", "chardev:console"])
             .args(["-chardev", "stdio,id=result,signal=off"])
             .args(match self.port {
                 ResultPort::Serial => &["-serial", "chardev:result"][..],
@@ -204,19 +205,24 @@ impl Machine {
 
     /// Reads until the `EXIT` line, the end of the stream, or the limit.
     fn watch(&self, limit: Duration, on_line: &mut dyn FnMut(&str)) -> Ended {
-        let mut lines = Vec::new();
+        let mut lines: Vec<String> = Vec::new();
+        let mut shown = 0;
         loop {
-            match self.lines.recv_timeout(limit.saturating_sub(self.started.elapsed())) {
-                Ok(line) => {
-                    if let Some(status) = exit_status(&line) {
-                        return Ended::Exit { status, lines, elapsed: self.started.elapsed() };
-                    } else {
-                        on_line(&line);
-                        lines.push(line);
-                    }
-                }
+            let line = match self.lines.recv_timeout(limit.saturating_sub(self.started.elapsed())) {
+                Ok(line) => line,
                 Err(RecvTimeoutError::Timeout) => return Ended::TooLate { lines },
                 Err(RecvTimeoutError::Disconnected) => return Ended::Silent { lines },
+            };
+            if let Some(status) = exit_status(&line) {
+                lines.pop_if(|last| last.is_empty());
+                return Ended::Exit { status, lines, elapsed: self.started.elapsed() };
+            }
+            lines.push(line);
+            // An empty line waits for the next, which may be the last.
+            while let Some(line) = lines.get(shown).filter(|line| shown + 1 < lines.len() || !line.is_empty())
+            {
+                on_line(line);
+                shown += 1;
             }
         }
     }
@@ -280,6 +286,19 @@ mod tests {
             shell("printf 'a\\r\\nb\\n\\nEXIT 3\\nc\\n'; exec sleep 60", Duration::from_secs(20));
         let Ended::Exit { status, lines, .. } = ended else { panic!("no exit") };
         assert_eq!((status, lines), (3, vec!["a".to_owned(), "b".to_owned()]));
+    }
+
+    #[test]
+    fn lines_are_shown_as_they_come_but_for_the_empty_one_before_the_end() {
+        let mut command = Command::new("printf");
+        command.arg("a\\n\\n\\nb\\n\\nEXIT 0\\n").stdin(Stdio::null());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut shown = Vec::new();
+        let machine = Machine::start(command).unwrap();
+        let ended = machine.watch(Duration::from_secs(20), &mut |line| shown.push(line.to_owned()));
+        machine.stop();
+        assert!(matches!(ended, Ended::Exit { status: 0, lines, .. } if lines == ["a", "", "", "b"]));
+        assert_eq!(shown, ["a", "", "", "b"]);
     }
 
     #[test]

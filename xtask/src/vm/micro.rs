@@ -192,6 +192,11 @@ mod tests {
     }
 
     #[test]
+    fn the_shells_init_is_sound() {
+        cache::filter(std::process::Command::new("sh").arg("-n"), SHELL_INIT.as_bytes()).unwrap();
+    }
+
+    #[test]
     fn bpf_is_asked_for_only_where_the_default_lacks_it() {
         assert_eq!(lsm(Series::V5_10, None), Some(LSM_WITH_BPF));
         assert_eq!(lsm(Series::V6_12, None), None);

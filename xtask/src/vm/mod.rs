@@ -3,15 +3,15 @@
 //! - [`sources`], [`suites`]: where this machine gets Debian packages, and an apt that looks at one suite alone.
 //! - [`qemu`], [`kernel`]: what is fetched. [`cache`]: how it is kept.
 //! - [`machine`]: one run of QEMU, and the protocol between guest and host.
-//! - [`micro`]: a kernel with one static program. [`image`], [`debian`]: Debian with systemd, docker and podman.
+//! - [`micro`]: a kernel with one static program. [`image`], [`mod@debian`]: Debian with systemd, docker and podman.
 
 mod cache;
-mod cpio;
-mod debian;
+pub mod cpio;
+pub mod debian;
 mod image;
-mod kernel;
-mod machine;
-mod micro;
+pub mod kernel;
+pub mod machine;
+pub mod micro;
 mod qemu;
 mod sources;
 mod suites;
@@ -109,7 +109,7 @@ struct GuestArgs {
     /// The active LSMs: a list as the kernel's lsm= has it, or `bpf` or `no-bpf` for a minimal one
     #[arg(long)]
     lsm: Option<String>,
-    /// Print the kernel's messages too, when all is over
+    /// Print the guest's console when all is over; it is printed anyway where the guest fails
     #[arg(long)]
     console: bool,
 }
@@ -205,7 +205,7 @@ fn debian(args: &DebianArgs) -> Result<()> {
 
 /// Says how it went, and exits with the guest's status where that is not 0.
 fn finish(outcome: &Outcome, console: bool, release: &str) -> Result<()> {
-    if console {
+    if console || outcome.status != 0 {
         eprintln!("{}", outcome.console.trim_end());
     }
     sh::say(format!(
