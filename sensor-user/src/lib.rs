@@ -8,6 +8,7 @@ pub mod detect;
 pub mod event;
 pub mod incident;
 pub mod lineage;
+pub mod pipeline;
 pub mod probe;
 pub mod sink;
 pub mod source;

@@ -100,7 +100,11 @@ fn probe(args: &Args) -> Report {
 
 fn print(report: &Report, out: &mut impl Write) -> std::io::Result<()> {
     writeln!(out, "kernel        {}", report.kernel_release)?;
-    writeln!(out, "security list {}", report.lsm.as_deref().unwrap_or("unreadable (securityfs is not mounted)"))?;
+    writeln!(
+        out,
+        "security list {}",
+        report.lsm.as_deref().unwrap_or("unreadable (securityfs is not mounted)")
+    )?;
     let capabilities = match report.missing_capabilities.as_slice() {
         [] => "all present".to_owned(),
         missing => format!("missing {}", missing.join(", ")),
@@ -109,7 +113,13 @@ fn print(report: &Report, out: &mut impl Write) -> std::io::Result<()> {
     writeln!(out, "BTF           {}", report.btf_error.as_deref().unwrap_or("present"))?;
     for backend in &report.backends {
         let verdict = if backend.works { "works" } else { "does not work" };
-        writeln!(out, "\n{:<9} {verdict}, {} hooks: {}", backend.backend, backend.hooks.len(), backend.hooks.join(" "))?;
+        writeln!(
+            out,
+            "\n{:<9} {verdict}, {} hooks: {}",
+            backend.backend,
+            backend.hooks.len(),
+            backend.hooks.join(" ")
+        )?;
         if let Some(error) = &backend.error {
             writeln!(out, "          because: {error}")?;
         }
@@ -119,6 +129,9 @@ fn print(report: &Report, out: &mut impl Write) -> std::io::Result<()> {
     }
     match report.chosen {
         Some(backend) => writeln!(out, "\nsvcsensor can run here, with backend {backend}."),
-        None => writeln!(out, "\nsvcsensor cannot run here. Run it as root (or with the capabilities above) on a kernel with BTF."),
+        None => writeln!(
+            out,
+            "\nsvcsensor cannot run here. Run it as root (or with the capabilities above) on a kernel with BTF."
+        ),
     }
 }

@@ -18,7 +18,9 @@ const KIND_ENUM: u32 = 6;
 #[derive(Debug, thiserror::Error)]
 pub enum BtfError {
     /// The file cannot be read.
-    #[error("cannot read the kernel's BTF at {path}: {source}; svcsensor needs a kernel built with CONFIG_DEBUG_INFO_BTF")]
+    #[error(
+        "cannot read the kernel's BTF at {path}: {source}; svcsensor needs a kernel built with CONFIG_DEBUG_INFO_BTF"
+    )]
     Read {
         /// Which file.
         path: PathBuf,
@@ -140,7 +142,8 @@ impl Btf {
     pub fn has_enumerator(&self, name: &str, enumerator: &str) -> bool {
         let Some(ty) = self.find(name, &[KIND_ENUM]) else { return false };
         (0..ty.vlen).any(|index| {
-            u32_at(&self.bytes, ty.tail + index * 8).and_then(|at| self.string(at)) == Some(enumerator.as_bytes())
+            u32_at(&self.bytes, ty.tail + index * 8).and_then(|at| self.string(at))
+                == Some(enumerator.as_bytes())
         })
     }
 
@@ -256,13 +259,13 @@ mod tests {
         };
         let info = |kind: u32, vlen: u32| kind << 24 | vlen;
         let words = [
-            [name("int"), info(1, 0), 4, 32].as_slice(),                          // 1
-            &[name("inner"), info(4, 1), 8, name("a"), 1, 32],                    // 2: a at byte 4
-            &[0, info(5, 2), 8, name("x"), 2, 0, name("y"), 1, 0],                // 3: anonymous union
-            &[name("outer"), info(4, 1), 24, 0, 3, 128],                          // 4: union at byte 16
-            &[0, info(2, 0), 4],                                                  // 5: struct outer *
-            &[0, info(13, 2), 0, name("who"), 5, name("y"), 1],                   // 6: (outer *who, int y)
-            &[name("f"), info(12, 0), 6],                                         // 7
+            [name("int"), info(1, 0), 4, 32].as_slice(),           // 1
+            &[name("inner"), info(4, 1), 8, name("a"), 1, 32],     // 2: a at byte 4
+            &[0, info(5, 2), 8, name("x"), 2, 0, name("y"), 1, 0], // 3: anonymous union
+            &[name("outer"), info(4, 1), 24, 0, 3, 128],           // 4: union at byte 16
+            &[0, info(2, 0), 4],                                   // 5: struct outer *
+            &[0, info(13, 2), 0, name("who"), 5, name("y"), 1],    // 6: (outer *who, int y)
+            &[name("f"), info(12, 0), 6],                          // 7
         ]
         .concat();
         let types = words.len() as u32 * 4;

@@ -106,7 +106,8 @@ file_hooks!(
     "sb_umount"
 );
 
-const CLOSE_LSM: Hook = Hook { name: "close", program: "lsm_file_release", attach: Attach::Lsm("file_release") };
+const CLOSE_LSM: Hook =
+    Hook { name: "close", program: "lsm_file_release", attach: Attach::Lsm("file_release") };
 const CLOSE_FENTRY: Hook = Hook { name: "close", program: "fentry_fput", attach: Attach::Fentry("__fput") };
 
 const NAMESPACES: Hook = Hook {
@@ -117,9 +118,21 @@ const NAMESPACES: Hook = Hook {
 
 /// The tracepoints of every backend.
 const PROCESSES: &[Hook] = &[
-    Hook { name: "process_fork", program: "tp_process_fork", attach: Attach::Tracepoint("sched_process_fork") },
-    Hook { name: "process_exec", program: "tp_process_exec", attach: Attach::Tracepoint("sched_process_exec") },
-    Hook { name: "process_exit", program: "tp_process_exit", attach: Attach::Tracepoint("sched_process_exit") },
+    Hook {
+        name: "process_fork",
+        program: "tp_process_fork",
+        attach: Attach::Tracepoint("sched_process_fork"),
+    },
+    Hook {
+        name: "process_exec",
+        program: "tp_process_exec",
+        attach: Attach::Tracepoint("sched_process_exec"),
+    },
+    Hook {
+        name: "process_exit",
+        program: "tp_process_exit",
+        attach: Attach::Tracepoint("sched_process_exit"),
+    },
     Hook { name: "cgroup_mkdir", program: "tp_cgroup_mkdir", attach: Attach::Tracepoint("cgroup_mkdir") },
 ];
 

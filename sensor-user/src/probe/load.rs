@@ -11,7 +11,8 @@ use super::btf::{Btf, BtfError};
 use super::hooks::{self, Attach, Backend, Hook};
 
 /// The committed object. `cargo xtask build-ebpf` makes it; `manifest.json` beside it says from what.
-static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_DIR"), "/object/svcsensor.bpf.o"));
+static OBJECT: &[u8] =
+    aya::include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_DIR"), "/object/svcsensor.bpf.o"));
 
 /// Why the programs could not be put in place.
 #[derive(Debug, thiserror::Error)]
