@@ -36,6 +36,52 @@ const GLOBAL_SWITCHES: [&str; 12] = [
     "experimental",
 ];
 
+/// Global options with a value, of all three.
+const GLOBAL_OPTIONS: [&str; 42] = [
+    "config",
+    "context",
+    "c",
+    "host",
+    "H",
+    "log-level",
+    "l",
+    "tlscacert",
+    "tlscert",
+    "tlskey",
+    "connection",
+    "url",
+    "identity",
+    "root",
+    "runroot",
+    "runtime",
+    "runtime-flag",
+    "storage-driver",
+    "storage-opt",
+    "cgroup-manager",
+    "conmon",
+    "events-backend",
+    "hooks-dir",
+    "imagestore",
+    "module",
+    "network-cmd-path",
+    "network-config-dir",
+    "out",
+    "ssh",
+    "tmpdir",
+    "volumepath",
+    "address",
+    "a",
+    "namespace",
+    "n",
+    "snapshotter",
+    "storage",
+    "cni-path",
+    "cni-netconfpath",
+    "data-root",
+    "hosts-dir",
+    "bridge-ip",
+];
+
 /// Options of `run`, `create` and `update` without a value (docker-run(1), podman-run(1)).
 const SWITCHES: [&str; 27] = [
     "detach",
@@ -100,10 +146,11 @@ impl Verb {
 /// Reads the command line of a container engine. `None` where it sets no policy by which a container comes back by
 /// itself, or is none of `run`, `create`, `update`, `pod create`.
 ///
-/// `truncated` tells that arguments are missing at the end; then the image may be among them.
-pub fn parse<'a>(args: impl Iterator<Item = &'a [u8]>, truncated: bool) -> Option<Command> {
+/// `truncated` tells that arguments are missing at the end; then the image may be among them. `strict` is for a
+/// program that is not known to be an engine: before the verb only what an engine knows may stand.
+pub fn parse<'a>(args: impl Iterator<Item = &'a [u8]>, truncated: bool, strict: bool) -> Option<Command> {
     let mut args = Arguments { rest: args.take(ARGUMENTS_MAX).collect(), next: 1 };
-    let verb = args.verb()?;
+    let verb = args.verb(strict)?;
     let mut service = ContainerService { verb: verb.name().to_owned(), ..ContainerService::default() };
     let mut access: Vec<HostAccess> = Vec::new();
     let mut policy = None;
@@ -174,26 +221,30 @@ impl<'a> Arguments<'a> {
     }
 
     /// The verb, past the global options.
-    fn verb(&mut self) -> Option<Verb> {
-        match self.word()? {
+    fn verb(&mut self, strict: bool) -> Option<Verb> {
+        match self.word(strict)? {
             b"run" => Some(Verb::Run),
             b"create" => Some(Verb::Create),
             b"update" => Some(Verb::Update),
-            b"container" => match self.word()? {
+            b"container" => match self.word(strict)? {
                 b"run" => Some(Verb::Run),
                 b"create" => Some(Verb::Create),
                 b"update" => Some(Verb::Update),
                 _ => None,
             },
-            b"pod" => (self.word()? == b"create").then_some(Verb::PodCreate),
+            b"pod" => (self.word(strict)? == b"create").then_some(Verb::PodCreate),
             _ => None,
         }
     }
 
-    fn word(&mut self) -> Option<&'a [u8]> {
+    fn word(&mut self, strict: bool) -> Option<&'a [u8]> {
         loop {
-            if let Item::Positional(word) = self.item(is_global_switch)? {
-                return Some(word);
+            match self.item(is_global_switch)? {
+                Item::Positional(word) => return Some(word),
+                Item::Option { name, .. } if strict && !GLOBAL_OPTIONS.contains(&name.as_str()) => {
+                    return None;
+                }
+                Item::Option { .. } | Item::Switch { .. } => {}
             }
         }
     }
