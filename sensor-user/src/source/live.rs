@@ -1,8 +1,10 @@
 //! Records from the kernel's ring buffer, as they come.
 
 use aya::maps::{MapData, RingBuf};
+use sensor_common::record::Header;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use zerocopy::FromBytes;
 
 /// Records handed out before other work gets its turn.
 const BATCH: usize = 4096;
@@ -48,10 +50,32 @@ impl Ring {
         let ring = self.inner.get_mut();
         for _ in 0..BATCH {
             match ring.next() {
-                Some(record) => take(&record),
+                Some(record) => take(meaningful(&record)),
                 None => return Drained::Empty,
             }
         }
         Drained::More
+    }
+}
+
+/// The part of a reservation that means something: kernel programs reserve in a few constant sizes.
+fn meaningful(record: &[u8]) -> &[u8] {
+    let length = Header::read_from_prefix(record).map_or(0, |(header, _)| header.length as usize);
+    // A length that cannot be is for the decoder to refuse and count.
+    record.get(..length).unwrap_or(record)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_the_header_counts_is_handed_out() {
+        let mut record = [0_u8; 64];
+        record[4..8].copy_from_slice(&24_u32.to_ne_bytes());
+        assert_eq!(meaningful(&record).len(), 24);
+        record[4..8].copy_from_slice(&65_u32.to_ne_bytes());
+        assert_eq!(meaningful(&record).len(), 64);
+        assert_eq!(meaningful(&record[..3]).len(), 0);
     }
 }

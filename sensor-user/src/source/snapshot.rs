@@ -186,7 +186,8 @@ fn snapshot(process: &Process, ticks: u64, cgroups: &HashMap<&str, u64>) -> proc
 }
 
 /// A device number as stat(2) gives it, in the kernel's own encoding (include/linux/kdev_t.h, `MKDEV`).
-fn kernel_device(device: u64) -> u32 {
+#[must_use]
+pub fn kernel_device(device: u64) -> u32 {
     rustix::fs::major(device) << 20 | rustix::fs::minor(device)
 }
 

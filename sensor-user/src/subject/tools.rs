@@ -79,7 +79,7 @@ pub static TOOLS: &[Tool] = &[
 ];
 
 /// Directories in which a file of a tool's name is taken for that tool.
-const DIRECTORIES: [&[u8]; 9] = [
+pub const DIRECTORIES: [&[u8]; 9] = [
     b"/usr/bin",
     b"/usr/sbin",
     b"/bin",
