@@ -128,10 +128,8 @@ impl Detector {
 
     /// Actor and the score's reasons for a finding, the rule's own first.
     pub fn describe(&self, finding: &Finding, lineage: &mut Lineage) -> (Actor, Vec<Reason>) {
-        let mut reasons = vec![Reason {
-            points: score::base(finding.rule.severity) as i8,
-            text: finding.rule.name.to_owned(),
-        }];
+        let mut reasons =
+            vec![Reason { points: score::base(finding.rule.severity), text: finding.rule.name.to_owned() }];
         reasons.extend_from_slice(&finding.reasons);
         let Some(who) = finding.who else {
             let process = Process { incomplete: true, ..Process::default() };

@@ -19,7 +19,7 @@ fn a_unit_written_by_a_shell_is_one_alert_with_everything_in_it() {
     assert_eq!(alert.actions, ["file_create", "file_open_write", "file_close_write"]);
     assert_eq!(alert.event_type, "creation");
     assert_eq!(alert.boottime_ns, begin);
-    assert_eq!(alert.time_us, (1_700_000_000 * SECOND as i64 + begin as i64) / 1000);
+    assert_eq!(alert.time_us, 1_700_000_000_000_000 + i64::try_from(begin / 1000).expect("a small time"));
     let file = alert.file.expect("a file");
     assert_eq!((file.path.as_str(), file.inode), ("/etc/systemd/system/evil.service", 4711));
     let unit = alert.unit.expect("a unit");
@@ -44,10 +44,10 @@ fn every_road_to_a_unit_is_told() {
         ("systemd.unit.written", |m| m.file(kind::FILE_LINK, shell(), SYSTEM, "evil.timer")),
         ("systemd.unit.linked", |m| m.symlink(shell(), SYSTEM, "evil.service", "/opt/evil.service")),
         ("systemd.unit.enabled", |m| {
-            m.symlink(shell(), SYSTEM, "dbus-org.x.service", "/lib/systemd/system/x.service")
+            m.symlink(shell(), SYSTEM, "dbus-org.x.service", "/lib/systemd/system/x.service");
         }),
         ("systemd.unit.enabled", |m| {
-            m.symlink(shell(), SYSTEM, "a.target.wants/evil.service", "../evil.service")
+            m.symlink(shell(), SYSTEM, "a.target.wants/evil.service", "../evil.service");
         }),
         ("systemd.unit.masked", |m| m.symlink(shell(), SYSTEM, "auditd.service", "/dev/null")),
         ("systemd.dropin.written", |m| m.write(shell(), SYSTEM, "ssh.service.d/x.conf")),
