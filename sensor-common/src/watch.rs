@@ -101,7 +101,7 @@ pub struct Learned {
 
 /// One identity of [`Learned`].
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "user", derive(FromBytes, IntoBytes, Immutable, KnownLayout))]
 pub struct LearnedIdentity {
     /// `inode.i_ino`.

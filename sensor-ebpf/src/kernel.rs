@@ -30,6 +30,10 @@ pub static mut LEARNER: u32 = u32::MAX;
 #[unsafe(no_mangle)]
 pub static mut BLOOM: [u8; limits::BLOOM_BYTES] = [0; limits::BLOOM_BYTES];
 
+/// Always 0, which the verifier cannot know.
+#[unsafe(no_mangle)]
+pub static mut ZERO: u32 = 0;
+
 /// Records on their way to userspace.
 #[map]
 pub static RECORDS: RingBuf = RingBuf::with_byte_size(limits::RING_BYTES as u32, 0);
@@ -111,6 +115,14 @@ pub fn opaque(mut value: u64) -> u64 {
     // SAFETY: no instruction at all.
     unsafe { core::arch::asm!("/* {0} */", inout(reg) value, options(pure, nomem, preserves_flags)) };
     value
+}
+
+/// The value, about which the verifier knows nothing any more. A loop's exits then look alike to it, and what follows
+/// is verified once instead of once for each exit.
+#[inline(always)]
+pub fn forgotten(value: u32) -> u32 {
+    // SAFETY: a plain integer that nothing writes.
+    value.wrapping_add(unsafe { read_volatile(&raw const ZERO) })
 }
 
 /// Adds one to a counter.

@@ -5,7 +5,7 @@ use sensor_common::limits::{COMPONENT_MAX, WALK_LEVELS};
 use sensor_common::record::counter;
 use sensor_common::watch::{self, CHILD_NAME, ChildKey, WatchKey, WatchValue, bloom_position};
 
-use crate::kernel::{self, Address, BLOOM, CHILDREN, WATCHES, load, offset};
+use crate::kernel::{self, Address, BLOOM, CHILDREN, WATCHES, forgotten, load, offset, opaque};
 
 /// How an object is watched.
 #[derive(Clone, Copy)]
@@ -21,6 +21,16 @@ pub struct Found {
 impl Found {
     /// Not watched: its path is taken up to the filesystem's root.
     pub const NOTHING: Self = Self { watch: watch::NONE, matched: 0, levels: WALK_LEVELS as u32 };
+
+    /// The same, of which the verifier knows nothing: every way out of a walk looks alike to it.
+    #[inline(always)]
+    fn forgotten(self) -> Self {
+        Self {
+            watch: forgotten(self.watch),
+            matched: forgotten(self.matched),
+            levels: forgotten(self.levels),
+        }
+    }
 }
 
 /// Whether an inode number may be watched.
@@ -63,7 +73,7 @@ pub fn find(dentry: Address) -> Found {
     let (inode_at, number_at, parent_at) = (offset!(dentry_inode), offset!(inode_ino), offset!(dentry_parent));
     let mut here = dentry;
     let mut child = dentry;
-    let mut single = Found::NOTHING;
+    let mut single = Found::NOTHING.forgotten();
     for level in 0..WALK_LEVELS as u32 {
         let inode: Address = load(here, inode_at);
         if !inode.is_null() {
@@ -71,9 +81,9 @@ pub fn find(dentry: Address) -> Found {
             if in_bloom(number) {
                 let found = examine(inode, number, child, level);
                 if found.matched == watch::FILE {
-                    single = found;
+                    single = found.forgotten();
                 } else if found.matched != 0 {
-                    return found;
+                    return found.forgotten();
                 }
             }
         }
@@ -101,7 +111,7 @@ fn examine(inode: Address, number: u64, child: Address, level: u32) -> Found {
         return Found { watch: value.watch, matched, levels: WALK_LEVELS as u32 };
     }
     if value.flags & watch::ANCHOR != 0 {
-        let mut named = ChildKey { parent: key, name: [0; CHILD_NAME] };
+        let mut named = ChildKey { parent: key, name: zeroes() };
         let name: Address = load(child, offset!(dentry_name));
         // SAFETY: the destination is a local of the size given; the helper checks the source.
         unsafe { bpf_probe_read_kernel_str(named.name.as_mut_ptr().cast(), CHILD_NAME as u32, name) };
@@ -117,6 +127,20 @@ fn examine(inode: Address, number: u64, child: Address, level: u32) -> Found {
         return Found { watch: value.watch, matched: watch::ANY_CHILD, levels: level };
     }
     Found::NOTHING
+}
+
+/// Zeroes, stored word by word: written as a constant they become a call of `memset`, a loop over bytes that costs
+/// the verifier more than all the rest.
+#[inline(always)]
+fn zeroes() -> [u8; CHILD_NAME] {
+    let mut words = core::mem::MaybeUninit::<[u64; CHILD_NAME / 8]>::uninit();
+    let first = words.as_mut_ptr().cast::<u64>();
+    for index in 0..CHILD_NAME / 8 {
+        // SAFETY: inside the array; volatile, so that the stores stay what they are.
+        unsafe { core::ptr::write_volatile(first.add(index), 0) };
+    }
+    // SAFETY: every word was stored, and an array of words has the bytes of one of bytes.
+    unsafe { words.as_ptr().cast::<[u8; CHILD_NAME]>().read() }
 }
 
 /// Where the next bytes of a record's data go.
@@ -162,16 +186,17 @@ pub fn append_name<const LIMIT: usize>(cursor: &mut Cursor, name: Address) -> bo
 /// Copies a NUL-terminated kernel string of at most `room` bytes, a constant; false where it did not fit.
 #[inline(always)]
 pub fn append_string<const LIMIT: usize>(cursor: &mut Cursor, string: Address, room: u32) -> bool {
-    if cursor.offset > LIMIT {
+    let offset = opaque(cursor.offset as u64) as usize;
+    if offset > LIMIT {
         cursor.truncated = true;
         return false;
     }
     // SAFETY: `offset <= LIMIT`, and LIMIT leaves `room` bytes in the reservation; the helper checks the source.
-    let copied = unsafe { bpf_probe_read_kernel_str(cursor.base.add(cursor.offset).cast(), room, string) };
+    let copied = unsafe { bpf_probe_read_kernel_str(cursor.base.add(offset).cast(), room, string) };
     if copied <= 0 {
         cursor.truncated = true;
         return false;
     }
-    cursor.offset += copied as usize & 0xfff;
+    cursor.offset = offset + (copied as usize & 0xfff);
     true
 }

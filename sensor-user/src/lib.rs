@@ -4,12 +4,16 @@
 //! [`probe`] and [`source`] know aya, only [`sink`] knows an output format. `ARCHITECTURE.md` is the map.
 
 pub mod cli;
+pub mod config;
 pub mod detect;
 pub mod event;
 pub mod incident;
 pub mod lineage;
+pub mod metrics;
 pub mod pipeline;
 pub mod probe;
 pub mod sink;
 pub mod source;
 pub mod subject;
+#[cfg(test)]
+mod test_support;

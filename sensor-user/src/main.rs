@@ -16,11 +16,13 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Config(cli::config::Args),
     Selftest(cli::selftest::Args),
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
+        Command::Config(args) => cli::config::main(&args),
         Command::Selftest(args) => cli::selftest::main(&args),
     };
     result.unwrap_or_else(|error| {

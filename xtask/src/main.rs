@@ -24,6 +24,7 @@ enum Command {
 }
 
 fn main() -> anyhow::Result<()> {
+    ebpf::rustc_wrapper()?;
     match Cli::parse().command {
         Command::BuildEbpf(args) => ebpf::main(&args),
         Command::Vm(args) => vm::main(&args),

@@ -77,6 +77,7 @@ pub struct ProcessSnapshot {
 
 /// What kind of directory (or single file) a watch is on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum WatchClass {
     /// Units of the system manager (systemd.unit(5), "System Unit Search Path").

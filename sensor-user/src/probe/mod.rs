@@ -3,4 +3,6 @@
 pub mod btf;
 pub mod hooks;
 pub mod load;
+pub mod mark;
 pub mod support;
+pub mod watches;

@@ -35,6 +35,7 @@ pub struct Unit {
 
 /// Which part of a unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum UnitPart {
     /// The unit file.
@@ -63,6 +64,7 @@ pub enum UnitPart {
 
 /// Whose service manager.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Scope {
     /// PID 1.

@@ -1,0 +1,154 @@
+//! `svcsensor config`: checking and showing the configuration.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Subcommand, ValueEnum};
+
+use super::EXIT_USAGE;
+use crate::config::{self, Overrides, Sources};
+use crate::sink::ecs;
+
+/// Checks and shows the configuration. Exit 2 where it is not valid.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Checks it; exit 2 where it is not valid
+    Check {
+        /// This file alone, instead of those under /usr/lib and /etc
+        file: Option<PathBuf>,
+    },
+    /// Prints what is in force, each value with where it comes from
+    Dump {
+        /// This file alone, instead of those under /usr/lib and /etc
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// Flags of `run`, to see their effect
+        #[command(flatten)]
+        overrides: Overrides,
+    },
+    /// Prints a JSON schema
+    Schema {
+        /// Of what
+        #[arg(value_enum, default_value = "config")]
+        of: SchemaOf,
+    },
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum SchemaOf {
+    /// Of a configuration file
+    Config,
+    /// Of an alert as the jsonl output writes it
+    Alert,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// Where the answer cannot be written.
+pub fn main(args: &Args) -> anyhow::Result<ExitCode> {
+    Ok(ExitCode::from(run(args, &mut io::stdout().lock(), &mut io::stderr().lock())?))
+}
+
+/// What was asked for goes to `out`, what is wrong to `complaints`; the value is the exit status.
+fn run(args: &Args, out: &mut dyn Write, complaints: &mut dyn Write) -> io::Result<u8> {
+    let (sources, dump) = match &args.command {
+        Command::Schema { of } => {
+            let schema = match of {
+                SchemaOf::Config => config::SCHEMA,
+                SchemaOf::Alert => ecs::SCHEMA,
+            };
+            out.write_all(schema.as_bytes())?;
+            return Ok(0);
+        }
+        Command::Check { file } => (Sources::host(file.clone(), Overrides::default()), false),
+        Command::Dump { config, overrides } => (Sources::host(config.clone(), overrides.clone()), true),
+    };
+    let loaded = match config::load::load(&sources) {
+        Ok(loaded) => loaded,
+        Err(error) => {
+            writeln!(complaints, "error: {error}")?;
+            return Ok(EXIT_USAGE);
+        }
+    };
+    for warning in &loaded.warnings {
+        writeln!(complaints, "warning: {warning}")?;
+    }
+    if dump {
+        out.write_all(loaded.dump().as_bytes())?;
+    }
+    Ok(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        config: Args,
+    }
+
+    fn svcsensor_config(words: &[&str]) -> (u8, String, String) {
+        let cli = Cli::try_parse_from([&["config"], words].concat()).unwrap();
+        let (mut out, mut complaints) = (Vec::new(), Vec::new());
+        let status = run(&cli.config, &mut out, &mut complaints).unwrap();
+        (status, String::from_utf8(out).unwrap(), String::from_utf8(complaints).unwrap())
+    }
+
+    #[test]
+    fn check_tells_good_from_bad() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("config.toml");
+        let name = path.to_str().unwrap();
+        std::fs::write(&path, "backend = 'lsm'\n").unwrap();
+        let (status, out, complaints) = svcsensor_config(&["check", name]);
+        assert_eq!((status, &*out), (0, ""), "{complaints}");
+
+        std::fs::write(&path, "bakend = 'lsm'\n").unwrap();
+        let (status, out, complaints) = svcsensor_config(&["check", name]);
+        assert_eq!((status, &*out), (2, ""));
+        assert!(
+            complaints.contains(":1: bakend: there is no such key; did you mean `backend`?"),
+            "{complaints}"
+        );
+
+        let (status, _, complaints) = svcsensor_config(&["check", "/nonexistent/config.toml"]);
+        assert_eq!(status, 2);
+        assert!(complaints.starts_with("error: /nonexistent/config.toml: cannot be read: "), "{complaints}");
+    }
+
+    #[test]
+    fn dump_shows_flags_and_can_be_read_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("config.toml");
+        std::fs::write(&path, "backend = 'lsm'\n").unwrap();
+        let words = ["dump", "--config", path.to_str().unwrap(), "--output", "jsonl,pretty"];
+        let (status, out, _) = svcsensor_config(&words);
+        assert_eq!(status, 0);
+        assert!(out.contains("backend = \"lsm\"  # /"), "{out}");
+        assert!(out.contains("output = [\"jsonl\", \"pretty\"]  # command line\n"), "{out}");
+        assert!(toml::from_str::<config::Config>(&out).is_ok());
+    }
+
+    #[test]
+    fn schemas_are_json() {
+        for (words, title) in
+            [(&["schema"][..], "svcsensor configuration"), (&["schema", "alert"], "svcsensor alert")]
+        {
+            let (status, out, _) = svcsensor_config(words);
+            let schema: serde_json::Value = serde_json::from_str(&out).unwrap();
+            assert_eq!((status, schema["title"].as_str()), (0, Some(title)));
+        }
+    }
+}

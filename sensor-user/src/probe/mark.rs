@@ -1,0 +1,135 @@
+//! The kernel programs' watch maps, and learning an object's identity as the hooks see it.
+
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use aya::maps::{Array, HashMap, MapData, MapError};
+use rustix::fs::{Mode, OFlags};
+use sensor_common::watch::{ChildKey, Learned, LearnedIdentity, WatchKey, WatchValue};
+use zerocopy::{FromBytes, transmute};
+
+use super::load::{LoadError, Loaded};
+use super::watches::{Marker, WatchError};
+
+const KEY: usize = size_of::<WatchKey>();
+const CHILD: usize = size_of::<ChildKey>();
+const VALUE: usize = size_of::<WatchValue>();
+const LEARNED: usize = size_of::<Learned>();
+
+/// `LEARNER` while nobody learns.
+const NOBODY: u32 = u32::MAX;
+
+/// Marks objects in the maps of the LSM and fentry programs.
+pub struct MapMarker {
+    watches: HashMap<MapData, [u8; KEY], [u8; VALUE]>,
+    children: HashMap<MapData, [u8; CHILD], [u8; VALUE]>,
+    learned: Array<MapData, [u8; LEARNED]>,
+    /// The section `.data`: the learner's thread id.
+    learner: Array<MapData, u32>,
+}
+
+impl MapMarker {
+    /// Takes the maps of loaded programs.
+    ///
+    /// # Errors
+    /// Where the object lacks one.
+    pub fn new(loaded: &mut Loaded) -> Result<Self, LoadError> {
+        Ok(Self {
+            watches: loaded.take("WATCHES")?,
+            children: loaded.take("CHILDREN")?,
+            learned: loaded.take("LEARNED")?,
+            learner: loaded.take(".data")?,
+        })
+    }
+
+    /// Entries in the watch map, those that the programs made included. Walks the map: for metrics, not for hot
+    /// paths.
+    #[must_use]
+    pub fn entries(&self) -> usize {
+        self.watches.keys().count()
+    }
+
+    /// Opens the object while the programs watch for this thread's open.
+    fn learn(&mut self, object: BorrowedFd<'_>, path: &str) -> Result<Learned, WatchError> {
+        let map = |source: MapError| WatchError::Map {
+            what: format!("a request to learn {path}"),
+            source: std::io::Error::other(source),
+        };
+        let thread = rustix::thread::gettid().as_raw_nonzero().get() as u32;
+        self.learned.set(0, [0; LEARNED], 0).map_err(map)?;
+        self.learner.set(0, thread, 0).map_err(map)?;
+        // Through /proc, because an O_PATH descriptor passes no open hook. Non-blocking, should the object have
+        // become a FIFO; it stays the same object whatever happens to its path.
+        let opened = rustix::fs::open(
+            format!("/proc/self/fd/{}", object.as_raw_fd()),
+            OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC,
+            Mode::empty(),
+        );
+        self.learner.set(0, NOBODY, 0).map_err(map)?;
+        opened.map_err(|source| WatchError::Object { path: path.to_owned(), source })?;
+        let bytes = self.learned.get(&0, 0).map_err(map)?;
+        Ok(Learned::read_from_bytes(&bytes).unwrap_or_default())
+    }
+}
+
+impl Marker for MapMarker {
+    type Identity = LearnedIdentity;
+
+    fn identify(&mut self, object: BorrowedFd<'_>, path: &str) -> Result<Vec<LearnedIdentity>, WatchError> {
+        let learned = self.learn(object, path)?;
+        match learned.count {
+            0 => Err(WatchError::Unseen(path.to_owned())),
+            1 => Ok(vec![learned.identities[0]]),
+            _ => Ok(learned.identities.to_vec()),
+        }
+    }
+
+    fn mark(&mut self, object: &LearnedIdentity, flags: u32, number: u32) -> Result<(), WatchError> {
+        let key: [u8; KEY] = transmute!(key(object));
+        let result = if flags == 0 {
+            absent_is_fine(self.watches.remove(&key))
+        } else {
+            let value = WatchValue { watch: number, flags, generation: object.generation, reserved: 0 };
+            let value: [u8; VALUE] = transmute!(value);
+            self.watches.insert(key, value, 0)
+        };
+        result.map_err(|source| WatchError::Map {
+            what: format!("inode {} of device {:#x}", object.inode, object.device),
+            source: std::io::Error::other(source),
+        })
+    }
+
+    fn mark_child(
+        &mut self,
+        parent: &LearnedIdentity,
+        name: &[u8],
+        flags: u32,
+        number: u32,
+    ) -> Result<(), WatchError> {
+        let child: [u8; CHILD] = transmute!(ChildKey::new(key(parent), name));
+        let result = if flags == 0 {
+            absent_is_fine(self.children.remove(&child))
+        } else {
+            let generation = sensor_common::watch::ANY_GENERATION;
+            let value: [u8; VALUE] = transmute!(WatchValue { watch: number, flags, generation, reserved: 0 });
+            self.children.insert(child, value, 0)
+        };
+        result.map_err(|source| WatchError::Map {
+            what: format!("name {:?}", String::from_utf8_lossy(name)),
+            source: std::io::Error::other(source),
+        })
+    }
+}
+
+/// The map key of an identity.
+fn key(identity: &LearnedIdentity) -> WatchKey {
+    WatchKey { inode: identity.inode, device: identity.device, reserved: 0 }
+}
+
+/// A mark that a program took away already is away.
+fn absent_is_fine(result: Result<(), MapError>) -> Result<(), MapError> {
+    match result {
+        Err(MapError::KeyNotFound) => Ok(()),
+        Err(MapError::SyscallError(error)) if error.io_error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}

@@ -1,0 +1,137 @@
+//! The walk over paths, with a marker that knows nothing of the kernel.
+
+use super::*;
+
+/// Recognises objects by what stat(2) says, and remembers the marks.
+#[derive(Default)]
+struct Fake {
+    objects: HashMap<(u64, u64), Mark>,
+    children: HashMap<((u64, u64), Vec<u8>), Mark>,
+}
+
+impl Marker for Fake {
+    type Identity = (u64, u64);
+
+    fn identify(&mut self, fd: BorrowedFd<'_>, path: &str) -> Result<Vec<(u64, u64)>, WatchError> {
+        let stat = rustix::fs::fstat(fd).map_err(|source| object(path, source))?;
+        Ok(vec![(stat.st_dev, stat.st_ino)])
+    }
+
+    fn mark(&mut self, object: &(u64, u64), flags: u32, number: u32) -> Result<(), WatchError> {
+        if flags == 0 { self.objects.remove(object) } else { self.objects.insert(*object, (flags, number)) };
+        Ok(())
+    }
+
+    fn mark_child(&mut self, parent: &(u64, u64), name: &[u8], flags: u32, number: u32) -> Result<(), WatchError> {
+        let key = (*parent, name.to_vec());
+        if flags == 0 { self.children.remove(&key) } else { self.children.insert(key, (flags, number)) };
+        Ok(())
+    }
+}
+
+fn spec(path: &Path, class: WatchClass) -> Spec {
+    Spec { path: path.to_str().unwrap().to_owned(), class: Some(class), owner: None }
+}
+
+fn id(path: &Path) -> (u64, u64) {
+    let stat = rustix::fs::stat(path).unwrap();
+    (stat.st_dev, stat.st_ino)
+}
+
+fn set(class: WatchClass, paths: &[&Path]) -> WatchSet<Fake> {
+    WatchSet::new(Fake::default(), "/", paths.iter().map(|path| spec(path, class)).collect())
+}
+
+#[test]
+fn what_is_missing_is_pending_and_then_watched_with_its_content() {
+    let dir = tempfile::tempdir().unwrap();
+    let units = dir.path().join("systemd/system");
+    let mut set = set(WatchClass::SystemUnit, &[&units]);
+    let first = set.resolve().unwrap();
+    assert!(first.errors.is_empty(), "{:?}", first.errors);
+    let pending = set.marker.children[&(id(dir.path()), b"systemd".to_vec())];
+    assert_eq!(pending.0, watch::ENTRY | watch::PENDING);
+
+    std::fs::create_dir_all(units.join("a.service.d")).unwrap();
+    std::fs::write(units.join("a.service.d/x.conf"), "").unwrap();
+    std::os::unix::fs::symlink("/dev/null", units.join("b.service")).unwrap();
+    let second = set.resolve().unwrap();
+    assert_eq!(set.marker.children[&(id(dir.path()), b"systemd".to_vec())].0, watch::ENTRY);
+    assert_eq!(set.marker.objects[&id(&units)].0, watch::SUBTREE);
+    let mut found: Vec<&str> = second.found.iter().map(|found| found.path.as_str()).collect();
+    found.sort_unstable();
+    assert_eq!(found, ["a.service.d", "a.service.d/x.conf", "b.service"]);
+    let link = second.found.iter().find(|found| found.path == "b.service").unwrap();
+    assert_eq!(link.target.as_deref(), Some("/dev/null"));
+
+    // Nothing changed: nothing is said again.
+    let third = set.resolve().unwrap();
+    assert!(third.found.is_empty() && third.watches.is_empty());
+
+    // Gone again: the mark on the directory goes, the name is pending.
+    std::fs::remove_dir_all(dir.path().join("systemd")).unwrap();
+    set.resolve().unwrap();
+    assert!(set.marker.objects.values().all(|mark| mark.0 & watch::SUBTREE == 0));
+    assert_ne!(set.marker.children[&(id(dir.path()), b"systemd".to_vec())].0 & watch::PENDING, 0);
+}
+
+#[test]
+fn what_is_there_at_the_start_is_no_change() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("x.service"), "").unwrap();
+    let changes = set(WatchClass::SystemUnit, &[dir.path()]).resolve().unwrap();
+    assert!(changes.found.is_empty());
+    assert!(changes.watches.iter().any(|w| w.class == Some(WatchClass::SystemUnit)));
+}
+
+#[test]
+fn symlinks_lead_to_the_directory_and_are_watched_themselves() {
+    let dir = tempfile::tempdir().unwrap();
+    let real = dir.path().join("real");
+    std::fs::create_dir(&real).unwrap();
+    std::os::unix::fs::symlink("real", dir.path().join("alias")).unwrap();
+    let mut set = set(WatchClass::UserUnit, &[&dir.path().join("alias")]);
+    set.resolve().unwrap();
+    assert_eq!(set.marker.objects[&id(&real)].0, watch::SUBTREE);
+    assert!(set.marker.children.contains_key(&(id(dir.path()), b"alias".to_vec())));
+    assert!(set.marker.children.contains_key(&(id(dir.path()), b"real".to_vec())));
+}
+
+#[test]
+fn a_loop_of_symlinks_is_an_error_and_no_more() {
+    let dir = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink("b", dir.path().join("a")).unwrap();
+    std::os::unix::fs::symlink("a", dir.path().join("b")).unwrap();
+    let good = dir.path().join("good");
+    std::fs::create_dir(&good).unwrap();
+    let mut set = set(WatchClass::UserUnit, &[&dir.path().join("a"), &good]);
+    let changes = set.resolve().unwrap();
+    assert!(matches!(changes.errors.as_slice(), [WatchError::Object { source: Errno::LOOP, .. }]));
+    assert_eq!(set.marker.objects[&id(&good)].0, watch::SUBTREE);
+}
+
+#[test]
+fn a_star_stands_for_every_directory_and_for_those_to_come() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(dir.path().join("1000/systemd")).unwrap();
+    std::fs::write(dir.path().join("file"), "").unwrap();
+    let mut set = set(WatchClass::UserUnit, &[&dir.path().join("*/systemd")]);
+    let changes = set.resolve().unwrap();
+    assert!(changes.errors.is_empty(), "{:?}", changes.errors);
+    assert_ne!(set.marker.objects[&id(dir.path())].0 & watch::ANY_CHILD, 0);
+    assert_eq!(set.marker.objects[&id(&dir.path().join("1000/systemd"))].0, watch::SUBTREE);
+    std::fs::create_dir_all(dir.path().join("1001/systemd")).unwrap();
+    let changes = set.resolve().unwrap();
+    assert!(changes.watches.iter().any(|w| w.path.ends_with("1001/systemd") && w.class.is_some()));
+}
+
+#[test]
+fn a_single_file_is_watched_by_itself_and_by_its_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("rc.local");
+    std::fs::write(&file, "").unwrap();
+    let mut set = set(WatchClass::RcLocal, &[&file]);
+    set.resolve().unwrap();
+    assert_eq!(set.marker.objects[&id(&file)].0, watch::FILE);
+    assert_eq!(set.marker.children[&(id(dir.path()), b"rc.local".to_vec())].0, watch::ENTRY);
+}
