@@ -328,3 +328,29 @@ fn what_was_there_before_its_watch_is_told_once() {
     machine.user(kind::FILE_FOUND, &found("README"));
     assert_eq!(machine.rules(), ["systemd.unit-directory.file-written"]);
 }
+
+#[test]
+fn a_users_manager_is_known_by_its_file_though_the_device_is_told_otherwise() {
+    let mut machine = Machine::new();
+    let manager = machine.fork(init(), 700);
+    // PID 1 is known from stat(2), with device 8; btrfs has another one in the kernel.
+    let parts = ExecParts {
+        task: manager,
+        exe: FileIdentity { device: 55, inode: 100, ..FileIdentity::default() },
+        exe_path: b"/usr/lib/systemd/systemd",
+        args: &[b"/lib/systemd/systemd", b"--user"],
+        ..ExecParts::default()
+    };
+    let record = encode_exec(machine.now, &parts);
+    machine.feed(record);
+    let client = machine.fork(shell(), 900);
+    machine.exec(client, "/usr/bin/systemctl", 50, &["systemctl", "--user", "enable", "x"]);
+    machine.symlink(manager, USER, "default.target.wants/x.service", "../x.service");
+    assert_eq!(machine.one().actor.on_behalf_of.expect("a client").processes[0].pid, 900);
+    // The same path in a namespace of its own proves nothing.
+    let false_one = TaskContext { mnt_ns: 99, ..task(701, 812) };
+    let record = encode_exec(machine.now, &ExecParts { task: false_one, ..parts });
+    machine.feed(record);
+    machine.symlink(false_one, USER, "default.target.wants/y.service", "../y.service");
+    assert_eq!(machine.one().actor.on_behalf_of, None);
+}
