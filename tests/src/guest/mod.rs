@@ -14,6 +14,7 @@ mod text;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use sensor_common::record::kind;
 use sensor_user::probe::hooks::Backend;
 
 use case::{Case, Child, Place};
@@ -107,6 +108,7 @@ fn run(sensor: &mut Sensor, case: &Case, place: &Place, want: &[String]) -> Resu
     let got: Vec<&str> = seen.iter().map(|seen| seen.line.as_str()).collect();
     ensure!(got == want, "expected {want:?}, got {got:?}");
     for seen in &seen {
+        identity(seen)?;
         ensure!(seen.task.tgid == pid as u32, "{}: by process {}, not {pid}", seen.line, seen.task.tgid);
         ensure!(
             (before..=after).contains(&seen.boottime_ns),
@@ -116,6 +118,25 @@ fn run(sensor: &mut Sensor, case: &Case, place: &Place, want: &[String]) -> Resu
         );
     }
     ensure!(late.is_empty(), "the case before this one left {late:?}");
+    Ok(())
+}
+
+/// Compares what a record says of its object with what is there now.
+fn identity(seen: &Seen) -> Result<()> {
+    let object = &seen.object;
+    let not_yet = [kind::FILE_CREATE, kind::FILE_MKDIR, kind::FILE_MKNOD, kind::FILE_SYMLINK].contains(&seen.kind);
+    ensure!(not_yet == (object.inode == 0), "{}: inode {}", seen.line, object.inode);
+    let Ok(there) = rustix::fs::lstat(&seen.path) else { return Ok(()) };
+    if not_yet || seen.kind == kind::FILE_UNLINK || seen.kind == kind::FILE_RMDIR {
+        return Ok(());
+    }
+    let device = rustix::fs::major(there.st_dev) << 20 | rustix::fs::minor(there.st_dev);
+    let (inode, kind) = (there.st_ino, there.st_mode & libc::S_IFMT);
+    ensure!(
+        (object.inode, object.device, object.mode & libc::S_IFMT) == (inode, device, kind),
+        "{}: is inode {inode} of device {device:#x}, the record says {object:?}",
+        seen.line
+    );
     Ok(())
 }
 

@@ -24,7 +24,7 @@ pub fn cases() -> Vec<Case> {
         case_with("exchange", &["a", "b"], |at| rename(at, "a", "b", RenameFlags::EXCHANGE),
             &["rename a < b", "rename b < a"]),
         case_with("exchange-with-outside", &["a", ":b"], |at| rename(at, "a", ":b", RenameFlags::EXCHANGE),
-            &["rename a < :b", "rename :b < a"]),
+            &["rename a < :b", "rename :b (file) < a"]),
         case_with("exchange-from-outside", &["a", ":b"], |at| rename(at, ":b", "a", RenameFlags::EXCHANGE),
             &["rename :b < a", "rename a < :b"]),
         case_with("rename-noreplace", &["a"], |at| rename(at, "a", "b", RenameFlags::NOREPLACE), &["rename b < a"]),

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use sensor_common::record::{TaskContext, flags, kind};
+use sensor_common::record::{FileIdentity, TaskContext, flags, kind};
 use sensor_common::watch;
 use sensor_user::event::decode::{Event, FileEvent, decode};
 use sensor_user::event::path::{PathView, lossy};
@@ -22,6 +22,12 @@ pub struct Seen {
     pub task: TaskContext,
     /// When.
     pub boottime_ns: u64,
+    /// What the record says of the object.
+    pub object: FileIdentity,
+    /// The path of the object, whole.
+    pub path: String,
+    /// One of [`kind`].
+    pub kind: u16,
 }
 
 /// Turns records into lines.
@@ -40,12 +46,18 @@ impl Text<'_> {
                 line: self.line(&event),
                 task: event.record.task,
                 boottime_ns: event.record.header.boottime_ns,
+                object: event.record.object,
+                path: self.full(event.path, event.record.watch, event.record.matched),
+                kind: event.record.header.kind,
             }),
             Ok(_) => None,
             Err(error) => Some(Seen {
                 line: format!("undecodable: {error}"),
                 task: TaskContext::default(),
                 boottime_ns: 0,
+                object: FileIdentity::default(),
+                path: String::new(),
+                kind: 0,
             }),
         }
     }
@@ -78,14 +90,19 @@ impl Text<'_> {
         line
     }
 
-    fn path(&self, path: PathView<'_>, number: u32, matched: u32) -> String {
+    /// A path from the root of the machine.
+    fn full(&self, path: PathView<'_>, number: u32, matched: u32) -> String {
         let by_directory = matched & !watch::FILE != 0;
         let prefix = if by_directory {
             self.names.get(&number).cloned().unwrap_or_else(|| format!("?{number}"))
         } else {
             self.place.mount.to_string_lossy().into_owned()
         };
-        let full = path.to_path(&prefix);
+        path.to_path(&prefix)
+    }
+
+    fn path(&self, path: PathView<'_>, number: u32, matched: u32) -> String {
+        let full = self.full(path, number, matched);
         let below = |directory: &std::path::Path| {
             let rest = full.strip_prefix(directory.to_str()?)?;
             if rest.is_empty() { Some(".") } else { rest.strip_prefix('/') }
