@@ -7,6 +7,8 @@ use std::os::fd::{FromRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 
 /// One operation and its records.
 ///
@@ -16,7 +18,7 @@ pub struct Case {
     /// Name in the results.
     pub name: &'static str,
     /// What is there before the sensor starts: files (their content is "old"), and directories ("d/").
-    pub before: &'static [&'static str],
+    pub before: Vec<String>,
     /// What is done, in a process of its own.
     pub act: fn(&Place) -> Result<()>,
     /// The records, as [`super::text::Text`] writes them.
@@ -31,11 +33,12 @@ pub fn case(name: &'static str, act: fn(&Place) -> Result<()>, want: &[&str]) ->
 /// A case with files that are there before.
 pub fn case_with(
     name: &'static str,
-    before: &'static [&'static str],
+    before: &[&str],
     act: fn(&Place) -> Result<()>,
     want: &[&str],
 ) -> Case {
-    Case { name, before, act, want: want.iter().map(|line| (*line).to_owned()).collect() }
+    let owned = |lines: &[&str]| lines.iter().map(|line| (*line).to_owned()).collect();
+    Case { name, before: owned(before), act, want: owned(want) }
 }
 
 /// Where one run of a case works.
@@ -73,18 +76,44 @@ impl Place {
         c_path(&self.at(name))
     }
 
+    /// A directory by a name that may be longer than a path may be: each is opened from the one above.
+    ///
+    /// # Errors
+    /// Where one is missing.
+    pub fn directory(&self, name: &str) -> Result<OwnedFd> {
+        self.walk(name, false)
+    }
+
+    fn walk(&self, name: &str, make: bool) -> Result<OwnedFd> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let mut here = rustix::fs::open(self.at(if name.starts_with(':') { ":" } else { "" }), flags, Mode::empty())?;
+        for part in name.trim_start_matches(':').split('/').filter(|part| !part.is_empty()) {
+            if make {
+                match rustix::fs::mkdirat(&here, part, Mode::from_raw_mode(0o777)) {
+                    Ok(()) | Err(Errno::EXIST) => {}
+                    Err(error) => return Err(error).with_context(|| format!("cannot make {part}")),
+                }
+            }
+            here = rustix::fs::openat(&here, part, flags, Mode::empty()).with_context(|| format!("no {part}"))?;
+        }
+        Ok(here)
+    }
+
     /// Makes the directories and what is there before.
     ///
     /// # Errors
     /// Where one cannot be made.
-    pub fn prepare(&self, before: &[&str]) -> Result<()> {
+    pub fn prepare(&self, before: &[String]) -> Result<()> {
         for directory in [&self.watched, &self.plain] {
             fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
         }
         for name in before {
-            let path = self.at(name);
-            let made = if name.ends_with('/') { fs::create_dir_all(&path) } else { fs::write(&path, "old") };
-            made.with_context(|| format!("cannot make {}", path.display()))?;
+            if name.ends_with('/') {
+                self.walk(name, true)?;
+            } else {
+                let path = self.at(name);
+                fs::write(&path, "old").with_context(|| format!("cannot make {}", path.display()))?;
+            }
         }
         Ok(())
     }

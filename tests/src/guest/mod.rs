@@ -6,7 +6,9 @@
 
 mod case;
 mod data;
+mod mounts;
 mod names;
+mod paths;
 mod sensor;
 mod setup;
 mod text;
@@ -61,10 +63,10 @@ fn tests(arguments: &[String], results: &mut Results) -> Result<()> {
 /// Every case of every table.
 fn hooks(backend: Backend, results: &mut Results) -> Result<()> {
     setup::mount("tmpfs", "tmpfs", "/w", None)?;
-    let cases: Vec<Case> = [data::cases(), names::cases()].into_iter().flatten().collect();
+    let cases: Vec<Case> = [data::cases(), names::cases(), paths::cases(), mounts::cases()].into_iter().flatten().collect();
     for case in &cases {
         for control in [false, true] {
-            Place::new("/w", case.name, control).prepare(case.before)?;
+            Place::new("/w", case.name, control).prepare(&case.before)?;
         }
     }
     let start = Instant::now();

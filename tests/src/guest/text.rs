@@ -72,8 +72,8 @@ impl Text<'_> {
             line += &self.path(event.other, record.other_watch, record.other_matched);
         }
         if !event.extra.is_empty() {
-            let extra = lossy(event.extra);
-            let short = if extra.len() > 100 { format!("{} bytes", extra.len()) } else { extra.into_owned() };
+            let extra = lossy(event.extra).replace(&format!("{}/", self.place.plain.display()), ":");
+            let short = if extra.len() > 100 { format!("{} bytes", extra.len()) } else { extra };
             line += &format!(" -> {short}");
         }
         for detail in details(record.header.kind, record.argument) {
