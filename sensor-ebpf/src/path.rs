@@ -5,6 +5,7 @@ use sensor_common::limits::{COMPONENT_MAX, WALK_LEVELS};
 use sensor_common::record::counter;
 use sensor_common::watch::{self, CHILD_NAME, ChildKey, WatchKey, WatchValue, bloom_position};
 
+use crate::diagnostics;
 use crate::kernel::{self, Address, BLOOM, CHILDREN, FILES, WATCHES, forgotten, load, offset, opaque};
 
 /// How an object is watched.
@@ -118,6 +119,7 @@ pub fn find(dentry: Address) -> Found {
         here = parent;
     }
     kernel::count(counter::WALK_CUT);
+    diagnostics::walk_cut();
     single
 }
 

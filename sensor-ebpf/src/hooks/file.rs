@@ -8,6 +8,7 @@ use sensor_common::limits::{COMPONENT_MAX, EXTRA_MAX};
 use sensor_common::record::{FileIdentity, FileRecord, counter, flags, kind};
 use sensor_common::watch::{self, Learned, LearnedIdentity, WatchValue};
 
+use crate::diagnostics;
 use crate::emit;
 use crate::kernel::{self, Address, FILES, LEARNED, LEARNER, WATCHES, load, offset};
 use crate::path::{self, Cursor, Found, add_to_bloom, in_bloom, key_of, remembered, watched};
@@ -224,6 +225,7 @@ fn learn(inode: Address) {
     let identity =
         LearnedIdentity { inode: number, device: key.device, generation: load(inode, offset!(inode_generation)) };
     add_to_bloom(number);
+    diagnostics::learned(number, key.device);
     if let Some(learned) = LEARNED.get_ptr_mut(0) {
         let learned: *mut Learned = learned;
         // SAFETY: the map's only element, written by the one thread that learns; the index is checked.

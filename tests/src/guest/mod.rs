@@ -63,7 +63,8 @@ fn tests(arguments: &[String], results: &mut Results) -> Result<()> {
 /// Every case of every table.
 fn hooks(backend: Backend, results: &mut Results) -> Result<()> {
     setup::mount("tmpfs", "tmpfs", "/w", None)?;
-    let cases: Vec<Case> = [data::cases(), names::cases(), paths::cases(), mounts::cases()].into_iter().flatten().collect();
+    let cases: Vec<Case> =
+        [data::cases(), names::cases(), paths::cases(), mounts::cases()].into_iter().flatten().collect();
     for case in &cases {
         for control in [false, true] {
             Place::new("/w", case.name, control).prepare(&case.before)?;
@@ -126,7 +127,8 @@ fn run(sensor: &mut Sensor, case: &Case, place: &Place, want: &[String]) -> Resu
 /// Compares what a record says of its object with what is there now.
 fn identity(seen: &Seen) -> Result<()> {
     let object = &seen.object;
-    let not_yet = [kind::FILE_CREATE, kind::FILE_MKDIR, kind::FILE_MKNOD, kind::FILE_SYMLINK].contains(&seen.kind);
+    let not_yet =
+        [kind::FILE_CREATE, kind::FILE_MKDIR, kind::FILE_MKNOD, kind::FILE_SYMLINK].contains(&seen.kind);
     ensure!(not_yet == (object.inode == 0), "{}: inode {}", seen.line, object.inode);
     let Ok(there) = rustix::fs::lstat(&seen.path) else { return Ok(()) };
     if not_yet || seen.kind == kind::FILE_UNLINK || seen.kind == kind::FILE_RMDIR {

@@ -195,6 +195,7 @@ impl Daemon {
                 _ = look.tick() => {}
             }
             self.take_what_waits().await;
+            self.loaded.flush_log();
         }
         self.end().await
     }

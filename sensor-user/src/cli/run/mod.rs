@@ -98,5 +98,6 @@ fn filter(level: config::LogLevel) -> EnvFilter {
         config::LogLevel::Debug => "debug",
         config::LogLevel::Trace => "trace",
     };
-    EnvFilter::new(format!("warn,sensor_user={level},svcsensor={level}"))
+    // The kernel programs speak under their own names, and only where they were asked to.
+    EnvFilter::new(format!("warn,sensor_user={level},svcsensor={level},svcsensor::kernel=trace"))
 }
