@@ -44,12 +44,7 @@ pub fn case(name: &'static str, act: fn(&Place) -> Result<()>, want: &[&str]) ->
 }
 
 /// A case with files that are there before.
-pub fn case_with(
-    name: &'static str,
-    before: &[&str],
-    act: fn(&Place) -> Result<()>,
-    want: &[&str],
-) -> Case {
+pub fn case_with(name: &'static str, before: &[&str], act: fn(&Place) -> Result<()>, want: &[&str]) -> Case {
     let owned = |lines: &[&str]| lines.iter().map(|line| (*line).to_owned()).collect();
     Case { name, before: owned(before), act, want: owned(want), who: Who::Actor, skip: None }
 }
@@ -73,7 +68,8 @@ impl Place {
         let stat_has_device = !mount.ends_with("btrfs");
         let mount = PathBuf::from(mount);
         let watched = mount.join(if control { "control" } else { "watched" }).join(case);
-        let plain = mount.join("plain").join(if control { format!("{case}-control") } else { case.to_owned() });
+        let plain =
+            mount.join("plain").join(if control { format!("{case}-control") } else { case.to_owned() });
         Self { watched, plain, mount, stat_has_device }
     }
 
@@ -100,7 +96,8 @@ impl Place {
 
     fn walk(&self, name: &str, make: bool) -> Result<OwnedFd> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let mut here = rustix::fs::open(self.at(if name.starts_with(':') { ":" } else { "" }), flags, Mode::empty())?;
+        let mut here =
+            rustix::fs::open(self.at(if name.starts_with(':') { ":" } else { "" }), flags, Mode::empty())?;
         for part in name.trim_start_matches(':').split('/').filter(|part| !part.is_empty()) {
             if make {
                 match rustix::fs::mkdirat(&here, part, Mode::from_raw_mode(0o777)) {
@@ -108,7 +105,8 @@ impl Place {
                     Err(error) => return Err(error).with_context(|| format!("cannot make {part}")),
                 }
             }
-            here = rustix::fs::openat(&here, part, flags, Mode::empty()).with_context(|| format!("no {part}"))?;
+            here = rustix::fs::openat(&here, part, flags, Mode::empty())
+                .with_context(|| format!("no {part}"))?;
         }
         Ok(here)
     }

@@ -63,7 +63,8 @@ fn tests(arguments: &[String], results: &mut Results) -> Result<()> {
 /// Every case of every table.
 fn hooks(backend: Backend, results: &mut Results) -> Result<()> {
     setup::mount("tmpfs", "tmpfs", "/w", None)?;
-    let everywhere = [data::cases(), names::cases(), paths::cases()].into_iter().flatten().collect::<Vec<_>>();
+    let everywhere =
+        [data::cases(), names::cases(), paths::cases()].into_iter().flatten().collect::<Vec<_>>();
     let once = [mounts::cases(), uring::cases()].into_iter().flatten().collect::<Vec<_>>();
     run::prepare("/w", &everywhere)?;
     run::prepare("/w", &once)?;

@@ -99,7 +99,8 @@ pub fn expect<S: AsRef<str>>(
 /// Compares what a record says of its object with what is there now.
 fn identity(seen: &Seen, place: &Place) -> Result<()> {
     let object = &seen.object;
-    let not_yet = [kind::FILE_CREATE, kind::FILE_MKDIR, kind::FILE_MKNOD, kind::FILE_SYMLINK].contains(&seen.kind);
+    let not_yet =
+        [kind::FILE_CREATE, kind::FILE_MKDIR, kind::FILE_MKNOD, kind::FILE_SYMLINK].contains(&seen.kind);
     ensure!(not_yet == (object.inode == 0), "{}: inode {}", seen.line, object.inode);
     let Ok(there) = rustix::fs::lstat(&seen.path) else { return Ok(()) };
     let moved_on = [kind::FILE_UNLINK, kind::FILE_RMDIR, kind::MOUNT, kind::UMOUNT].contains(&seen.kind);

@@ -80,9 +80,7 @@ impl Text<'_> {
             line.push(' ');
             line += &detail;
         }
-        for (flag, text) in
-            [(flags::PATH_TRUNCATED, " path-cut"), (flags::EXTRA_TRUNCATED, " extra-cut")]
-        {
+        for (flag, text) in [(flags::PATH_TRUNCATED, " path-cut"), (flags::EXTRA_TRUNCATED, " extra-cut")] {
             if record.header.flags & flag != 0 {
                 line += text;
             }
@@ -143,11 +141,15 @@ fn details(record: u16, argument: u64) -> Vec<String> {
     match record {
         kind::FILE_OPEN_WRITE | kind::FILE_CLOSE_WRITE => {
             let flags = argument as i32;
-            [(libc::O_TRUNC, "trunc"), (libc::O_APPEND, "append"), (libc::O_TMPFILE & !libc::O_DIRECTORY, "tmpfile")]
-                .iter()
-                .filter(|(flag, _)| flags & flag != 0)
-                .map(|(_, name)| (*name).to_owned())
-                .collect()
+            [
+                (libc::O_TRUNC, "trunc"),
+                (libc::O_APPEND, "append"),
+                (libc::O_TMPFILE & !libc::O_DIRECTORY, "tmpfile"),
+            ]
+            .iter()
+            .filter(|(flag, _)| flags & flag != 0)
+            .map(|(_, name)| (*name).to_owned())
+            .collect()
         }
         kind::FILE_CREATE | kind::FILE_MKDIR | kind::FILE_MKNOD => vec![format!("{:o}", argument & 0o7777)],
         kind::FILE_TRUNCATE => vec![argument.to_string()],

@@ -27,7 +27,7 @@ enum How {
 #[rustfmt::skip]
 pub fn cases() -> Vec<Case> {
     let written = ["create a 600", "open_write a", "close_write a"];
-    let needs = |code: u8, case: Case| Case { skip: lacks(code), who: who(), ..case };
+    let needs = |code: u8, case: Case| Case { skip: lacks(code), ..case };
     vec![
         needs(opcode::OpenAt::CODE, case("uring-create", |at| write(at, How::Inline), &written)),
         needs(opcode::OpenAt::CODE, case("uring-create-by-worker", |at| write(at, How::Worker), &written)),
@@ -64,13 +64,6 @@ fn lacks(code: u8) -> Option<String> {
         Ok(false) => Some("this kernel's io_uring has no such operation".into()),
         Err(error) => Some(format!("no io_uring: {error}")),
     }
-}
-
-/// Before 5.12 workers and pollers are kernel threads, not threads of the process (io_uring/io-wq.c,
-/// `create_io_thread`); the record cannot name the process then.
-fn who() -> Who {
-    let release = rustix::system::uname().release().to_string_lossy().into_owned();
-    if release.starts_with("5.10.") { Who::Anyone } else { Who::Actor }
 }
 
 /// A ring and the way it is used.
@@ -115,7 +108,11 @@ fn write(at: &Place, how: How) -> Result<()> {
 
 fn fixed(at: &Place) -> Result<()> {
     let mut queue = Queue::new(How::Inline)?;
-    queue.ring.submitter().register_files_sparse(1).or_else(|_| queue.ring.submitter().register_files(&[-1]))?;
+    queue
+        .ring
+        .submitter()
+        .register_files_sparse(1)
+        .or_else(|_| queue.ring.submitter().register_files(&[-1]))?;
     let path = at.c("a");
     let open = opcode::OpenAt::new(CWD, path.as_ptr()).flags(libc::O_CREAT | libc::O_WRONLY).mode(0o600);
     let slot = DestinationSlot::try_from_slot_target(0).ok().context("slot 0")?;
