@@ -6,6 +6,7 @@
 
 mod case;
 mod data;
+mod lives;
 mod mounts;
 mod names;
 mod paths;
@@ -68,11 +69,15 @@ fn hooks(backend: Backend, results: &mut Results) -> Result<()> {
     let once = [mounts::cases(), uring::cases()].into_iter().flatten().collect::<Vec<_>>();
     run::prepare("/w", &everywhere)?;
     run::prepare("/w", &once)?;
+    let holder = lives::prepare()?;
+    let mut paths = vec!["/w/watched".to_owned()];
+    paths.extend(lives::PATHS.map(str::to_owned));
     let start = Instant::now();
-    let mut sensor = Sensor::start(backend, &["/w/watched".into()], None)?;
+    let mut sensor = Sensor::start(backend, &paths, None)?;
     results.say(format_args!("{} is in place after {:.1} s", backend.name(), start.elapsed().as_secs_f32()));
     run::table(&mut sensor, results, "tmpfs", "/w", &everywhere);
     run::table(&mut sensor, results, "tmpfs", "/w", &once);
+    lives::run_all(&mut sensor, results, holder);
     let losses = sensor.losses()?;
     // What `paths` does deeper than the programs walk: create and open of two cases, and of three in the control run.
     let expected = [(counter::WALK_CUT, 10)];
