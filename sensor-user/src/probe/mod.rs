@@ -4,5 +4,6 @@ pub mod btf;
 pub mod hooks;
 pub mod load;
 pub mod mark;
+pub mod seed;
 pub mod support;
 pub mod watches;
