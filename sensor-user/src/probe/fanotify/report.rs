@@ -1,0 +1,429 @@
+//! From an event to the records that the kernel programs would have made of the operation.
+
+use std::collections::HashMap;
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::FileType;
+use sensor_common::record::{TaskContext, kind};
+use sensor_common::watch;
+
+use super::handle;
+use super::marker::Shared;
+use super::parse::{Entry, Event};
+use super::tables::{File, Found, Key, Seen};
+use super::tasks::Tasks;
+use crate::event::encode::FileRecordBuilder;
+
+/// Within this time a modified file's close is awaited, in nanoseconds.
+const CLOSE_NS: u64 = 1_000_000_000;
+/// Modified files whose close is awaited, at most; of more the modification is told at once.
+const MODIFIED_MAX: usize = 1024;
+/// `ATTR_MODE`, `ATTR_UID`, `ATTR_GID` (include/linux/fs.h).
+const ATTR_MODE: u64 = 1;
+const ATTR_UID: u64 = 2;
+const ATTR_GID: u64 = 4;
+
+/// A file that was modified and not closed yet.
+pub(super) struct Modified {
+    since_ns: u64,
+    task: TaskContext,
+}
+
+/// What a batch of events is told with.
+pub(super) struct Report<'a> {
+    pub shared: &'a mut Shared,
+    pub tasks: &'a Tasks,
+    pub modified: &'a mut HashMap<Key, Modified>,
+    pub now_ns: u64,
+    pub out: &'a mut Vec<Vec<u8>>,
+}
+
+/// The object of an event: its key, and how it looks now where it is still there.
+struct Object<'e> {
+    key: Option<&'e [u8]>,
+    opened: Option<OwnedFd>,
+    seen: Option<Seen>,
+}
+
+impl Object<'_> {
+    fn file_type(&self) -> Option<FileType> {
+        self.seen.map(|seen| FileType::from_raw_mode(seen.identity.mode))
+    }
+}
+
+/// A directory's key and a name in it.
+type PlaceRef<'e> = (&'e [u8], &'e [u8]);
+
+impl Report<'_> {
+    /// Tells of one event; false where it is about nothing watched.
+    pub fn event(&mut self, event: &Event<'_>) -> bool {
+        if event.mask & libc::FAN_RENAME != 0 {
+            return self.rename(event);
+        }
+        let on_directory = event.mask & libc::FAN_ONDIR != 0;
+        let itself = event.entry.filter(|entry| entry.name == b".").map(|entry| entry.directory);
+        let key = event.object.or(itself);
+        let tables = &self.shared.tables;
+        let in_known = event.entry.is_some_and(|entry| tables.directories.contains_key(entry.directory));
+        let is_known = || match key {
+            Some(key) if on_directory => tables.directories.contains_key(key),
+            Some(key) => tables.files.contains_key(key),
+            None => false,
+        };
+        if !in_known && !is_known() {
+            return false;
+        }
+        let place = if itself.is_some() {
+            key.and_then(|key| tables.place_of(key))
+                .map(|(directory, name)| (directory.to_vec(), name.to_vec()))
+        } else {
+            self.real_place(event.entry, key)
+        };
+        let place = place.as_ref().map(|(directory, name)| (&directory[..], &name[..]));
+        let task = self.tasks.context(event.pid);
+        let object = self.object(key);
+
+        let (created, deleted) = (event.mask & libc::FAN_CREATE != 0, event.mask & libc::FAN_DELETE != 0);
+        // The kernel joins what happened to one name in a row; what is there now tells which came last.
+        let deleted_first = created && deleted && place.is_some_and(|place| self.is_there(place, key));
+        if deleted && deleted_first {
+            self.deleted(task, place, &object, on_directory);
+        }
+        if created {
+            self.created(task, place, &object, on_directory);
+        }
+        if event.mask & libc::FAN_ATTRIB != 0 {
+            self.attributes(task, place, &object, on_directory);
+        }
+        if event.mask & libc::FAN_MODIFY != 0 {
+            self.modified(task, place, &object, event.mask & libc::FAN_CLOSE_WRITE != 0);
+        }
+        if event.mask & libc::FAN_CLOSE_WRITE != 0 {
+            self.closed(task, place, &object);
+        }
+        if deleted && !deleted_first {
+            self.deleted(task, place, &object, on_directory);
+        }
+        true
+    }
+
+    fn object<'e>(&self, key: Option<&'e [u8]>) -> Object<'e> {
+        let looked = key.and_then(|key| self.shared.filesystem(key)?.look(key).ok());
+        let (opened, seen) = looked.map_or((None, None), |(opened, seen)| (Some(opened), Some(seen)));
+        Object { key, opened, seen }
+    }
+
+    /// Where an object lies: as the event says, or, where that is no name (a file made with `O_TMPFILE` keeps "#" and
+    /// its inode number as its name, whatever it is linked to later) or none at all, where it was seen last.
+    fn real_place(&self, entry: Option<Entry<'_>>, key: Option<&[u8]>) -> Option<(Vec<u8>, Vec<u8>)> {
+        let known = key.and_then(|key| self.shared.tables.files.get(key));
+        match (entry, known) {
+            (Some(entry), Some(known)) if is_temporary_name(entry.name, known.seen.identity.inode) => {
+                Some((known.place.0.to_vec(), known.place.1.to_vec()))
+            }
+            (Some(entry), _) => Some((entry.directory.to_vec(), entry.name.to_vec())),
+            (None, Some(known)) => Some((known.place.0.to_vec(), known.place.1.to_vec())),
+            (None, None) => None,
+        }
+    }
+
+    /// Whether the name stands for this very object.
+    fn is_there(&self, (directory, name): PlaceRef<'_>, key: Option<&[u8]>) -> bool {
+        let opened = self
+            .shared
+            .filesystem(directory)
+            .and_then(|filesystem| filesystem.open(directory, rustix::fs::OFlags::PATH).ok());
+        let Some((opened, name)) = opened.zip(std::ffi::CString::new(name).ok()) else { return false };
+        handle::key(opened.as_fd(), &name).is_ok_and(|found| key.is_none_or(|key| *found == *key))
+    }
+
+    /// The names of an object as a record has them.
+    fn names(&self, found: &Found, place: Option<PlaceRef<'_>>) -> Vec<u8> {
+        if found.matched & !watch::FILE != 0 {
+            return found.path.clone();
+        }
+        let Some((directory, name)) = place else { return Vec::new() };
+        let above = self.shared.filesystem(directory).and_then(|filesystem| filesystem.path(directory).ok());
+        let mut path = above.unwrap_or_default();
+        path.push(b'/');
+        path.extend_from_slice(name);
+        path
+    }
+
+    fn record(
+        &self,
+        kind: u16,
+        task: TaskContext,
+        found: &Found,
+        place: Option<PlaceRef<'_>>,
+        seen: Option<Seen>,
+    ) -> FileRecordBuilder {
+        let names = self.names(found, place);
+        FileRecordBuilder::new(kind, self.now_ns, task)
+            .path(found.number, found.matched, &names)
+            .object(seen.unwrap_or_default().identity)
+    }
+
+    fn created(
+        &mut self,
+        task: TaskContext,
+        place: Option<PlaceRef<'_>>,
+        object: &Object<'_>,
+        on_directory: bool,
+    ) {
+        let Some(place) = place else { return };
+        let found = self.shared.tables.find(Some(place), None);
+        let known = object.key.and_then(|key| self.shared.tables.files.get(key)).cloned();
+        // A name of an object that has another: no new object.
+        let links = object.seen.map_or(0, |seen| seen.identity.nlink);
+        let kind = match object.file_type() {
+            _ if on_directory => kind::FILE_MKDIR,
+            Some(_) if links > 1 => kind::FILE_LINK,
+            Some(FileType::Symlink) => kind::FILE_SYMLINK,
+            Some(FileType::RegularFile) | None => kind::FILE_CREATE,
+            Some(_) => kind::FILE_MKNOD,
+        };
+        if found.matched == 0 && (known.is_none() || kind != kind::FILE_LINK) {
+            return;
+        }
+        let mode = object.seen.map_or(0, |seen| u64::from(seen.identity.mode));
+        let mut record = self.record(kind, task, &found, Some(place), object.seen).argument(mode);
+        if kind == kind::FILE_SYMLINK {
+            let target =
+                object.opened.as_ref().and_then(|opened| rustix::fs::readlinkat(opened, "", Vec::new()).ok());
+            record = record.extra(target.unwrap_or_default().as_bytes());
+        }
+        if kind == kind::FILE_LINK {
+            if let Some(known) = known.as_ref().filter(|known| !known.place.0.is_empty()) {
+                let old = (&*known.place.0, &*known.place.1);
+                let other = self.shared.tables.find(Some(old), object.key);
+                record = record.other(other.number, other.matched, &self.names(&other, Some(old)));
+            } else if let Some(path) = self.other_name(object, place) {
+                record = record.other(watch::NONE, 0, &path);
+            }
+        }
+        self.out.push(record.build());
+        self.remember(object, place, &found, on_directory);
+    }
+
+    /// Another name of a file, where the kernel still has one at hand.
+    fn other_name(&self, object: &Object<'_>, place: PlaceRef<'_>) -> Option<Vec<u8>> {
+        let path = handle::path_of(object.opened.as_ref()?.as_fd()).ok()?;
+        (path.starts_with(b"/") && path != self.names(&Found::NOTHING, Some(place))).then_some(path)
+    }
+
+    /// Notes what lies in a covered directory from now on.
+    fn remember(&mut self, object: &Object<'_>, place: PlaceRef<'_>, found: &Found, on_directory: bool) {
+        let Some(key) = object.key.filter(|_| found.covers()) else { return };
+        let place = (place.0.into(), place.1.into());
+        if on_directory {
+            self.shared.enter(key, place);
+        } else if let Some(seen) = object.seen {
+            self.shared.tables.add_file(key, File { number: found.number, place, seen });
+        }
+    }
+
+    fn deleted(
+        &mut self,
+        task: TaskContext,
+        place: Option<PlaceRef<'_>>,
+        object: &Object<'_>,
+        on_directory: bool,
+    ) {
+        let found = self.shared.tables.find(place, object.key);
+        let tables = &mut self.shared.tables;
+        let mut last = object.seen;
+        if let Some(key) = object.key {
+            if on_directory {
+                last = last.or_else(|| tables.directories.get(key)?.seen);
+            } else {
+                last = last.or_else(|| Some(tables.files.get(key)?.seen));
+            }
+        }
+        if found.matched != 0 {
+            let kind = if on_directory { kind::FILE_RMDIR } else { kind::FILE_UNLINK };
+            let record = self.record(kind, task, &found, place, last);
+            self.out.push(record.build());
+        }
+        let Some(key) = object.key else { return };
+        if on_directory {
+            self.shared.tables.directories.remove(key);
+        } else if object.seen.is_none_or(|seen| seen.identity.nlink == 0) {
+            self.shared.tables.files.remove(key);
+            self.modified.remove(key);
+        }
+    }
+
+    /// A change of mode or owner. The event also comes for times, extended attributes and the number of links, so the
+    /// object is compared with how it looked before; one that was not seen before counts as changed.
+    fn attributes(
+        &mut self,
+        task: TaskContext,
+        place: Option<PlaceRef<'_>>,
+        object: &Object<'_>,
+        on_directory: bool,
+    ) {
+        let Some((key, seen)) = object.key.zip(object.seen) else { return };
+        let found = self.shared.tables.find(place, Some(key));
+        let tables = &mut self.shared.tables;
+        let before = if on_directory {
+            tables.directories.get_mut(key).and_then(|directory| directory.seen.replace(seen))
+        } else {
+            tables.files.get_mut(key).map(|file| {
+                // The length is FAN_MODIFY's to compare.
+                let mut updated = seen;
+                updated.identity.size = file.seen.identity.size;
+                std::mem::replace(&mut file.seen, updated)
+            })
+        };
+        let changed = before.map_or(ATTR_MODE | ATTR_UID | ATTR_GID, |before| {
+            let (old, new) = (before.identity, seen.identity);
+            let flag = |bit, differs| if differs { bit } else { 0 };
+            flag(ATTR_MODE, old.mode != new.mode)
+                | flag(ATTR_UID, old.uid != new.uid)
+                | flag(ATTR_GID, old.gid != new.gid)
+        });
+        if changed == 0 || found.matched == 0 {
+            return;
+        }
+        let argument = changed << 32 | u64::from(seen.identity.mode & 0xffff);
+        let record = self.record(kind::FILE_ATTRIBUTE, task, &found, place, Some(seen)).argument(argument);
+        self.out.push(record.build());
+    }
+
+    /// A file that became shorter was truncated. Otherwise it may have been written, which its close tells, or its
+    /// length may have been set without a descriptor: where no close follows, that is told a second later.
+    fn modified(
+        &mut self,
+        task: TaskContext,
+        place: Option<PlaceRef<'_>>,
+        object: &Object<'_>,
+        closed: bool,
+    ) {
+        let Some((key, seen)) = object.key.zip(object.seen) else { return };
+        let found = self.shared.tables.find(place, Some(key));
+        if found.matched == 0 {
+            return;
+        }
+        let known = self.shared.tables.files.get_mut(key);
+        let before = known.map(|file| std::mem::replace(&mut file.seen, seen));
+        if before.is_some_and(|before| seen.identity.size < before.identity.size) {
+            self.truncated(task, &found, place, seen);
+        } else if !closed {
+            if self.modified.len() < MODIFIED_MAX || self.modified.contains_key(key) {
+                self.modified.entry(key.into()).or_insert(Modified { since_ns: self.now_ns, task });
+            } else {
+                self.truncated(task, &found, place, seen);
+            }
+        }
+    }
+
+    fn truncated(&mut self, task: TaskContext, found: &Found, place: Option<PlaceRef<'_>>, seen: Seen) {
+        let size = seen.identity.size;
+        let record = self.record(kind::FILE_TRUNCATE, task, found, place, Some(seen)).argument(size);
+        self.out.push(record.build());
+    }
+
+    /// Tells of modified files whose close has not come.
+    pub fn overdue(&mut self) {
+        let now = self.now_ns;
+        let is_due = |modified: &Modified| now.saturating_sub(modified.since_ns) >= CLOSE_NS;
+        let due: Vec<Key> = self
+            .modified
+            .iter()
+            .filter(|(_, modified)| is_due(modified))
+            .map(|(key, _)| key.clone())
+            .collect();
+        for key in due {
+            let Some(modified) = self.modified.remove(&key) else { continue };
+            let Some(file) = self.shared.tables.files.get(&key).cloned() else { continue };
+            let place = Some((&*file.place.0, &*file.place.1));
+            let found = self.shared.tables.find(place, Some(&key));
+            let seen = self.object(Some(&key)).seen.unwrap_or(file.seen);
+            if found.matched != 0 {
+                self.truncated(modified.task, &found, place, seen);
+            }
+        }
+    }
+
+    fn closed(&mut self, task: TaskContext, place: Option<PlaceRef<'_>>, object: &Object<'_>) {
+        let found = self.shared.tables.find(place, object.key);
+        if let Some(key) = object.key {
+            self.modified.remove(key);
+        }
+        let never_named = object.seen.is_none_or(|seen| seen.identity.nlink == 0)
+            && place.is_some_and(|(_, name)| is_temporary(name));
+        if found.matched == 0 || never_named {
+            return;
+        }
+        let last = object.seen.or_else(|| Some(self.shared.tables.files.get(object.key?)?.seen));
+        let record = self.record(kind::FILE_CLOSE_WRITE, task, &found, place, last);
+        self.out.push(record.build());
+        if let (Some(key), Some(seen)) = (object.key, object.seen) {
+            if let Some(file) = self.shared.tables.files.get_mut(key) {
+                file.seen = seen;
+            } else if let Some(place) = place.filter(|_| found.covers()) {
+                let place = (place.0.into(), place.1.into());
+                self.shared.tables.add_file(key, File { number: found.number, place, seen });
+            }
+        }
+    }
+
+    fn rename(&mut self, event: &Event<'_>) -> bool {
+        let (Some(old), Some(new)) = (event.old, event.new) else { return false };
+        let (old, new) = ((old.directory, old.name), (new.directory, new.name));
+        let tables = &self.shared.tables;
+        let found = tables.find(Some(new), None);
+        let from = tables.find(Some(old), event.object);
+        if found.matched | from.matched == 0 {
+            return false;
+        }
+        let object = self.object(event.object);
+        let other = self.names(&from, Some(old));
+        let task = self.tasks.context(event.pid);
+        let record = self.record(kind::FILE_RENAME, task, &found, Some(new), object.seen).other(
+            from.number,
+            from.matched,
+            &other,
+        );
+        self.out.push(record.build());
+        let on_directory = event.mask & libc::FAN_ONDIR != 0;
+        let Some(key) = event.object else { return true };
+        if found.covers() {
+            self.remember(&object, new, &found, on_directory);
+        } else if on_directory {
+            if self.shared.tables.directories.contains_key(key) {
+                self.shared.tables.add_directory(key, Some((new.0.into(), new.1.into())));
+                self.shared.reconsider();
+            }
+        } else if object.seen.is_none_or(|seen| seen.identity.nlink <= 1)
+            && !self.shared.tables.objects.contains_key(key)
+        {
+            self.shared.tables.files.remove(key);
+        }
+        true
+    }
+}
+
+/// Whether a name has the form that the kernel gives to files without one (fs/dcache.c, `d_mark_tmpfile`).
+fn is_temporary(name: &[u8]) -> bool {
+    name.strip_prefix(b"#").is_some_and(|digits| !digits.is_empty() && digits.iter().all(u8::is_ascii_digit))
+}
+
+fn is_temporary_name(name: &[u8], inode: u64) -> bool {
+    is_temporary(name) && name[1..] == *inode.to_string().as_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_files_without_one() {
+        assert!(is_temporary(b"#123") && is_temporary_name(b"#123", 123));
+        for name in [&b"#"[..], b"#12a", b"123", b"", b"#12#"] {
+            assert!(!is_temporary(name), "{name:?}");
+        }
+        assert!(!is_temporary_name(b"#124", 123));
+    }
+}
