@@ -1,6 +1,7 @@
 //! `cargo xtask`: every developer command of svcsensor, so that nothing needs a script or a tool installed by hand.
 
 mod apt;
+mod bench;
 mod ebpf;
 mod run;
 mod sh;
@@ -22,6 +23,8 @@ enum Command {
     Run(run::Args),
     /// Build the kernel object from source; commit it with its manifest, or check the committed one
     BuildEbpf(ebpf::Args),
+    /// Count what the programs cost in instructions, against empty ones in the same places
+    Bench(bench::Args),
     /// Fetch, build and start the virtual machines in which the tests run
     Vm(vm::Args),
 }
@@ -31,6 +34,7 @@ fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Run(args) => run::main(&args),
         Command::BuildEbpf(args) => ebpf::main(&args),
+        Command::Bench(args) => bench::main(&args),
         Command::Vm(args) => vm::main(&args),
     }
 }
