@@ -1,6 +1,7 @@
 //! `svcsensor run`: the rooms wired together.
 
 mod daemon;
+mod files;
 mod probe;
 mod stream;
 mod watching;
