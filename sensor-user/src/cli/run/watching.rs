@@ -41,7 +41,7 @@ pub enum Marks {
 /// The walk over the paths, with the marks of one backend.
 enum Set {
     Maps(Box<WatchSet<MapMarker>>),
-    Fanotify(WatchSet<FanotifyMarker>),
+    Fanotify(Box<WatchSet<FanotifyMarker>>),
 }
 
 /// The same call on whichever set it is.
@@ -71,7 +71,7 @@ impl Watching {
         let specs = specs(config, users);
         let set = match marks {
             Marks::Maps(marker) => Set::Maps(Box::new(WatchSet::new(*marker, root, specs))),
-            Marks::Fanotify(marker) => Set::Fanotify(WatchSet::new(marker, root, specs)),
+            Marks::Fanotify(marker) => Set::Fanotify(Box::new(WatchSet::new(marker, root, specs))),
         };
         Self {
             set,
