@@ -23,8 +23,11 @@ pub const EXTRA_MAX: usize = 512;
 /// Bytes of the Bloom filter over watched inode numbers: with 1,000 watched objects, 1.5% of the others pass it.
 pub const BLOOM_BYTES: usize = 1 << 16;
 
-/// Entries of the watch map: directories, anchors and single files together.
+/// Entries of the watch map: directories, anchors and the single files that userspace names.
 pub const WATCH_ENTRIES: usize = 16_384;
+
+/// Entries of the map of files that the programs came upon; the least recently used make room.
+pub const FILE_ENTRIES: usize = 8192;
 
 /// Entries of the map of named children.
 pub const CHILD_ENTRIES: usize = 4096;
