@@ -1,0 +1,3 @@
+//! `cargo xtask test`.
+
+pub mod e2e;
