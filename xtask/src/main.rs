@@ -2,6 +2,7 @@
 
 mod apt;
 mod ebpf;
+mod run;
 mod sh;
 mod vm;
 
@@ -17,6 +18,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Build the sensor and start it, alerts in this terminal (arguments after `--` go to `svcsensor run`)
+    Run(run::Args),
     /// Build the kernel object from source; commit it with its manifest, or check the committed one
     BuildEbpf(ebpf::Args),
     /// Fetch, build and start the virtual machines in which the tests run
@@ -26,6 +29,7 @@ enum Command {
 fn main() -> anyhow::Result<()> {
     ebpf::rustc_wrapper()?;
     match Cli::parse().command {
+        Command::Run(args) => run::main(&args),
         Command::BuildEbpf(args) => ebpf::main(&args),
         Command::Vm(args) => vm::main(&args),
     }

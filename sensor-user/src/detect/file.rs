@@ -451,7 +451,10 @@ impl Case<'_> {
         if self.is_executable_part() && self.becomes_executable() {
             finding.reason(0, "it was made executable");
         }
-        if mode & S_IFMT != S_IFLNK && mode & 0o002 != 0 {
+        // What is being created shows the mode that was asked for; a filesystem with ACLs applies the umask after the
+        // hook. The open or the change that follows shows what it has become.
+        let settled = !matches!(record.header.kind, kind::FILE_CREATE | kind::FILE_MKDIR | kind::FILE_MKNOD);
+        if settled && mode & S_IFMT != S_IFLNK && mode & 0o002 != 0 {
             finding.reason(10, "everyone may write to it");
         }
         if mode & S_IFMT == S_IFDIR || (self.part.directory && self.part.part != UnitPart::Directory) {

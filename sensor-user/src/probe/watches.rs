@@ -17,7 +17,7 @@ use sensor_common::watch;
 
 use crate::event::user::{FileFound, Watch, WatchClass};
 
-/// Symlinks followed in one path, as the kernel's own limit (path_resolution(7)).
+/// Symlinks followed in one path, as the kernel's own limit (`path_resolution(7)`).
 const SYMLINKS_MAX: usize = 40;
 /// Entries of one directory that are looked at.
 const ENTRIES_MAX: usize = 10_000;
@@ -81,8 +81,13 @@ pub trait Marker {
     ///
     /// # Errors
     /// Where there is no room.
-    fn mark_child(&mut self, parent: &Self::Identity, name: &[u8], flags: u32, number: u32)
-    -> Result<(), WatchError>;
+    fn mark_child(
+        &mut self,
+        parent: &Self::Identity,
+        name: &[u8],
+        flags: u32,
+        number: u32,
+    ) -> Result<(), WatchError>;
 }
 
 /// Flags and watch number.
@@ -177,7 +182,8 @@ impl<M: Marker> WatchSet<M> {
         let mut identities = HashMap::new();
         for spec in self.specs.clone() {
             let components = components(Path::new(&spec.path));
-            let mut walk = Walk { set: self, plan: &mut plan, identities: &mut identities, changes: &mut changes };
+            let mut walk =
+                Walk { set: self, plan: &mut plan, identities: &mut identities, changes: &mut changes };
             if let Err(error) = walk.path(&root, &spec, components) {
                 changes.errors.push(error);
             }
@@ -213,7 +219,8 @@ impl<M: Marker> WatchSet<M> {
         }
         let marker = &mut self.marker;
         self.objects.retain(|object, _| {
-            plan.objects.contains_key(object) || marker.mark(object, 0, 0).map_err(|e| errors.push(e)).is_err()
+            plan.objects.contains_key(object)
+                || marker.mark(object, 0, 0).map_err(|e| errors.push(e)).is_err()
         });
         self.children.retain(|key, _| {
             plan.children.contains_key(key)
@@ -222,7 +229,13 @@ impl<M: Marker> WatchSet<M> {
     }
 
     /// The number of a watched path; announces it when it is new.
-    fn number(&mut self, path: &str, class: Option<WatchClass>, owner: Option<u32>, changes: &mut Changes) -> u32 {
+    fn number(
+        &mut self,
+        path: &str,
+        class: Option<WatchClass>,
+        owner: Option<u32>,
+        changes: &mut Changes,
+    ) -> u32 {
         let next = self.numbers.len() as u32;
         *self.numbers.entry((path.to_owned(), class)).or_insert_with(|| {
             changes.watches.push(Watch { watch: next, path: path.to_owned(), class, owner });
@@ -274,7 +287,8 @@ impl<M: Marker> Walk<'_, M> {
         if !spec.path.contains('*') {
             self.set.number(&spec.path, spec.class, spec.owner, self.changes);
         }
-        let mut here = root.try_clone().map_err(|e| object("/", Errno::from_io_error(&e).unwrap_or(Errno::MFILE)))?;
+        let mut here =
+            root.try_clone().map_err(|e| object("/", Errno::from_io_error(&e).unwrap_or(Errno::MFILE)))?;
         // Names of the directories from the root to `here`.
         let mut names: Vec<OsString> = Vec::new();
         let mut symlinks = 0;
@@ -421,8 +435,9 @@ fn join_one(path: &str, name: &std::ffi::OsStr) -> String {
 
 /// Opens a directory by names that were walked before; a symlink that came in between is not followed.
 fn open_below(root: &OwnedFd, names: &[OsString]) -> Result<OwnedFd, WatchError> {
-    let mut here = rustix::fs::openat(root, ".", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-        .map_err(|source| object("/", source))?;
+    let mut here =
+        rustix::fs::openat(root, ".", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+            .map_err(|source| object("/", source))?;
     for (index, name) in names.iter().enumerate() {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::DIRECTORY | OFlags::CLOEXEC;
         here = rustix::fs::openat(&here, name.as_os_str(), flags, Mode::empty())

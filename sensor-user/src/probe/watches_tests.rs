@@ -18,13 +18,27 @@ impl Marker for Fake {
     }
 
     fn mark(&mut self, object: &(u64, u64), flags: u32, number: u32) -> Result<(), WatchError> {
-        if flags == 0 { self.objects.remove(object) } else { self.objects.insert(*object, (flags, number)) };
+        if flags == 0 {
+            self.objects.remove(object)
+        } else {
+            self.objects.insert(*object, (flags, number))
+        };
         Ok(())
     }
 
-    fn mark_child(&mut self, parent: &(u64, u64), name: &[u8], flags: u32, number: u32) -> Result<(), WatchError> {
+    fn mark_child(
+        &mut self,
+        parent: &(u64, u64),
+        name: &[u8],
+        flags: u32,
+        number: u32,
+    ) -> Result<(), WatchError> {
         let key = (*parent, name.to_vec());
-        if flags == 0 { self.children.remove(&key) } else { self.children.insert(key, (flags, number)) };
+        if flags == 0 {
+            self.children.remove(&key)
+        } else {
+            self.children.insert(key, (flags, number))
+        };
         Ok(())
     }
 }
