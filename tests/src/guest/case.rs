@@ -23,6 +23,19 @@ pub struct Case {
     pub act: fn(&Place) -> Result<()>,
     /// The records, as [`super::text::Text`] writes them.
     pub want: Vec<String>,
+    /// Whom the records must name.
+    pub who: Who,
+    /// Why it cannot be tried here.
+    pub skip: Option<String>,
+}
+
+/// Whom records must name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Who {
+    /// The process that acted.
+    Actor,
+    /// Anyone: the kernel does it in a thread of its own.
+    Anyone,
 }
 
 /// A case without files that are there before.
@@ -38,7 +51,7 @@ pub fn case_with(
     want: &[&str],
 ) -> Case {
     let owned = |lines: &[&str]| lines.iter().map(|line| (*line).to_owned()).collect();
-    Case { name, before: owned(before), act, want: owned(want) }
+    Case { name, before: owned(before), act, want: owned(want), who: Who::Actor, skip: None }
 }
 
 /// Where one run of a case works.
@@ -46,8 +59,8 @@ pub fn case_with(
 pub struct Place {
     /// Where the filesystem is mounted.
     pub mount: PathBuf,
-    /// The watched directory in which the case's lies (in the control run an unwatched one).
-    pub top: PathBuf,
+    /// Whether stat(2) gives the device that the kernel's superblock has: btrfs and overlayfs give another.
+    pub stat_has_device: bool,
     /// The case's directory below the watched one.
     pub watched: PathBuf,
     /// The case's directory below the unwatched one.
@@ -57,10 +70,11 @@ pub struct Place {
 impl Place {
     /// The place of a case on the filesystem mounted at `mount`; in the control run nothing of it is watched.
     pub fn new(mount: &str, case: &str, control: bool) -> Self {
+        let stat_has_device = !mount.ends_with("btrfs");
         let mount = PathBuf::from(mount);
-        let top = mount.join(if control { "control" } else { "watched" });
+        let watched = mount.join(if control { "control" } else { "watched" }).join(case);
         let plain = mount.join("plain").join(if control { format!("{case}-control") } else { case.to_owned() });
-        Self { watched: top.join(case), top, plain, mount }
+        Self { watched, plain, mount, stat_has_device }
     }
 
     /// The path of a name: below the watched directory, or with a colon below the unwatched one.
