@@ -6,7 +6,7 @@ run="svcsensor run --metrics-address none"
 echo 'outptu = ["jsonl"]' >"$state/bad.toml"
 exits bad.config 2 'bad.toml:1: outptu.*did you mean `output`' svcsensor run --config "$state/bad.toml"
 # shellcheck disable=SC2086
-exits bad.privilege 3 'root|CAP_' setpriv --reuid=nobody --regid=nogroup --clear-groups --inh-caps=-all $run
+exits bad.privilege 3 'CAP_BPF.*root' setpriv --reuid=nobody --regid=nogroup --clear-groups --inh-caps=-all $run
 mkdir -p "$state/empty"
 # shellcheck disable=SC2086
 exits bad.btf 3 '/sys/kernel/btf/vmlinux' unshare --mount sh -c "mount --bind $state/empty /sys/kernel/btf && exec $run"

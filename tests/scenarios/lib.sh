@@ -6,7 +6,7 @@
 # shellcheck shell=bash
 
 state=/run/e2e
-live=/var/lib/svcsensor/alerts.jsonl
+live=/var/log/svcsensor.jsonl
 recording=/var/lib/svcsensor/e2e.svcrec
 address=127.0.0.1:9543
 

@@ -4,6 +4,7 @@ mod apt;
 mod ebpf;
 mod run;
 mod sh;
+mod test;
 mod vm;
 
 use clap::{Parser, Subcommand};
@@ -20,6 +21,8 @@ struct Cli {
 enum Command {
     /// Build the sensor and start it, alerts in this terminal (arguments after `--` go to `svcsensor run`)
     Run(run::Args),
+    /// Run the tests
+    Test(test::Args),
     /// Build the kernel object from source; commit it with its manifest, or check the committed one
     BuildEbpf(ebpf::Args),
     /// Fetch, build and start the virtual machines in which the tests run
@@ -30,6 +33,7 @@ fn main() -> anyhow::Result<()> {
     ebpf::rustc_wrapper()?;
     match Cli::parse().command {
         Command::Run(args) => run::main(&args),
+        Command::Test(args) => test::main(&args),
         Command::BuildEbpf(args) => ebpf::main(&args),
         Command::Vm(args) => vm::main(&args),
     }

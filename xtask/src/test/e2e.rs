@@ -46,7 +46,7 @@ pub fn run(program: &Path) -> Result<()> {
     save(&outcome.lines)?;
     let told = Transcript::read(&outcome.lines)
         .with_context(|| format!("{}\n{}", talk.join("\n"), outcome.console))?;
-    let mut verdicts = judge::judge(&told)?;
+    let mut verdicts = judge::judge(&told);
     verdicts.push(promtool(&told.metrics)?);
     for verdict in &verdicts {
         println!("{verdict}");
@@ -66,7 +66,10 @@ fn files(program: &Path) -> Result<Vec<File>> {
     let scenarios = sh::root().join("tests/scenarios");
     let mut files = vec![
         File::program("usr/bin/svcsensor", read(program)?),
-        File::data("usr/lib/systemd/catalog/svcsensor.catalog", read(&sh::root().join("sensor-user/assets/svcsensor.catalog"))?),
+        File::data(
+            "usr/lib/systemd/catalog/svcsensor.catalog",
+            read(&sh::root().join("sensor-user/assets/svcsensor.catalog"))?,
+        ),
         File::data("etc/systemd/system/svcsensor.service", read(&scenarios.join("svcsensor.service"))?),
         File::data("etc/systemd/system/sysinit.target.d/svcsensor.conf", EARLY.into()),
         File::data("etc/svcsensor/config.toml", CONFIG.into()),
@@ -117,5 +120,8 @@ fn promtool(metrics: &str) -> Result<Verdict> {
     let out = child.wait_with_output()?;
     let said = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
     let holds = out.status.success() && said.trim().is_empty() && !metrics.is_empty();
-    Ok(Verdict::new("metrics.promtool", (!holds).then(|| format!("{}: {}", out.status, said.replace('\n', " | ")))))
+    Ok(Verdict::new(
+        "metrics.promtool",
+        (!holds).then(|| format!("{}: {}", out.status, said.replace('\n', " | "))),
+    ))
 }
