@@ -9,13 +9,15 @@
 //! - There is no `FILE_OPEN_WRITE`, and no `FILE_MMAP_WRITE`: the close, after the last unmapping too, tells of both.
 //!   The flags of a file that was written are not known (`argument` is 0).
 //! - `FILE_TRUNCATE` is told of a file that became shorter, and of one that was modified without being closed for a
-//!   second: its length was set, or it was written through a descriptor that stays open.
+//!   second: its length was set, or it was written through a descriptor that stays open (or nothing but its
+//!   modification time was set, which the kernel reports alike).
 //! - `FILE_ATTRIBUTE` is told where mode or owner differ from what was seen before.
 //! - A file made with `O_TMPFILE` and linked afterwards is a `FILE_CREATE`. The existing name of a hard link (`other`) is
 //!   told where it is watched or the kernel still knows it.
 //! - Only the process is known, not the thread; one that has ended and that no ring record told of is a number.
 //! - What is above [`tables::ENTRIES_MAX`] directories or files is not watched below the first level, and counted.
 
+mod change;
 mod handle;
 mod marker;
 mod mounts;
@@ -33,9 +35,10 @@ use std::rc::Rc;
 use rustix::io::Errno;
 use sensor_common::record::kind;
 
+use self::change::Modified;
 use self::marker::Shared;
 use self::parse::Events;
-use self::report::{Modified, Report};
+use self::report::Report;
 use self::tables::Key;
 use crate::event::encode::encode_user;
 

@@ -7,27 +7,13 @@ use rustix::fs::FileType;
 use sensor_common::record::{TaskContext, kind};
 use sensor_common::watch;
 
+use super::change::Modified;
 use super::handle;
 use super::marker::Shared;
 use super::parse::{Entry, Event};
 use super::tables::{File, Found, Key, Seen};
 use super::tasks::Tasks;
 use crate::event::encode::FileRecordBuilder;
-
-/// Within this time a modified file's close is awaited, in nanoseconds.
-const CLOSE_NS: u64 = 1_000_000_000;
-/// Modified files whose close is awaited, at most; of more the modification is told at once.
-const MODIFIED_MAX: usize = 1024;
-/// `ATTR_MODE`, `ATTR_UID`, `ATTR_GID` (include/linux/fs.h).
-const ATTR_MODE: u64 = 1;
-const ATTR_UID: u64 = 2;
-const ATTR_GID: u64 = 4;
-
-/// A file that was modified and not closed yet.
-pub(super) struct Modified {
-    since_ns: u64,
-    task: TaskContext,
-}
 
 /// What a batch of events is told with.
 pub(super) struct Report<'a> {
@@ -39,10 +25,10 @@ pub(super) struct Report<'a> {
 }
 
 /// The object of an event: its key, and how it looks now where it is still there.
-struct Object<'e> {
-    key: Option<&'e [u8]>,
+pub(super) struct Object<'e> {
+    pub key: Option<&'e [u8]>,
     opened: Option<OwnedFd>,
-    seen: Option<Seen>,
+    pub seen: Option<Seen>,
 }
 
 impl Object<'_> {
@@ -52,7 +38,7 @@ impl Object<'_> {
 }
 
 /// A directory's key and a name in it.
-type PlaceRef<'e> = (&'e [u8], &'e [u8]);
+pub(super) type PlaceRef<'e> = (&'e [u8], &'e [u8]);
 
 impl Report<'_> {
     /// Tells of one event; false where it is about nothing watched.
@@ -65,12 +51,12 @@ impl Report<'_> {
         let key = event.object.or(itself);
         let tables = &self.shared.tables;
         let in_known = event.entry.is_some_and(|entry| tables.directories.contains_key(entry.directory));
-        let is_known = || match key {
+        let concerns_known = || match key {
             Some(key) if on_directory => tables.directories.contains_key(key),
             Some(key) => tables.files.contains_key(key),
             None => false,
         };
-        if !in_known && !is_known() {
+        if !in_known && !concerns_known() {
             return false;
         }
         let place = if itself.is_some() {
@@ -107,7 +93,7 @@ impl Report<'_> {
         true
     }
 
-    fn object<'e>(&self, key: Option<&'e [u8]>) -> Object<'e> {
+    pub fn object<'e>(&self, key: Option<&'e [u8]>) -> Object<'e> {
         let looked = key.and_then(|key| self.shared.filesystem(key)?.look(key).ok());
         let (opened, seen) = looked.map_or((None, None), |(opened, seen)| (Some(opened), Some(seen)));
         Object { key, opened, seen }
@@ -150,7 +136,7 @@ impl Report<'_> {
         path
     }
 
-    fn record(
+    pub fn record(
         &self,
         kind: u16,
         task: TaskContext,
@@ -204,6 +190,7 @@ impl Report<'_> {
         }
         self.out.push(record.build());
         self.remember(object, place, &found, on_directory);
+        self.named(place, object);
     }
 
     /// Another name of a file, where the kernel still has one at hand.
@@ -254,121 +241,6 @@ impl Report<'_> {
         }
     }
 
-    /// A change of mode or owner. The event also comes for times, extended attributes and the number of links, so the
-    /// object is compared with how it looked before; one that was not seen before counts as changed.
-    fn attributes(
-        &mut self,
-        task: TaskContext,
-        place: Option<PlaceRef<'_>>,
-        object: &Object<'_>,
-        on_directory: bool,
-    ) {
-        let Some((key, seen)) = object.key.zip(object.seen) else { return };
-        let found = self.shared.tables.find(place, Some(key));
-        let tables = &mut self.shared.tables;
-        let before = if on_directory {
-            tables.directories.get_mut(key).and_then(|directory| directory.seen.replace(seen))
-        } else {
-            tables.files.get_mut(key).map(|file| {
-                // The length is FAN_MODIFY's to compare.
-                let mut updated = seen;
-                updated.identity.size = file.seen.identity.size;
-                std::mem::replace(&mut file.seen, updated)
-            })
-        };
-        let changed = before.map_or(ATTR_MODE | ATTR_UID | ATTR_GID, |before| {
-            let (old, new) = (before.identity, seen.identity);
-            let flag = |bit, differs| if differs { bit } else { 0 };
-            flag(ATTR_MODE, old.mode != new.mode)
-                | flag(ATTR_UID, old.uid != new.uid)
-                | flag(ATTR_GID, old.gid != new.gid)
-        });
-        if changed == 0 || found.matched == 0 {
-            return;
-        }
-        let argument = changed << 32 | u64::from(seen.identity.mode & 0xffff);
-        let record = self.record(kind::FILE_ATTRIBUTE, task, &found, place, Some(seen)).argument(argument);
-        self.out.push(record.build());
-    }
-
-    /// A file that became shorter was truncated. Otherwise it may have been written, which its close tells, or its
-    /// length may have been set without a descriptor: where no close follows, that is told a second later.
-    fn modified(
-        &mut self,
-        task: TaskContext,
-        place: Option<PlaceRef<'_>>,
-        object: &Object<'_>,
-        closed: bool,
-    ) {
-        let Some((key, seen)) = object.key.zip(object.seen) else { return };
-        let found = self.shared.tables.find(place, Some(key));
-        if found.matched == 0 {
-            return;
-        }
-        let known = self.shared.tables.files.get_mut(key);
-        let before = known.map(|file| std::mem::replace(&mut file.seen, seen));
-        if before.is_some_and(|before| seen.identity.size < before.identity.size) {
-            self.truncated(task, &found, place, seen);
-        } else if !closed {
-            if self.modified.len() < MODIFIED_MAX || self.modified.contains_key(key) {
-                self.modified.entry(key.into()).or_insert(Modified { since_ns: self.now_ns, task });
-            } else {
-                self.truncated(task, &found, place, seen);
-            }
-        }
-    }
-
-    fn truncated(&mut self, task: TaskContext, found: &Found, place: Option<PlaceRef<'_>>, seen: Seen) {
-        let size = seen.identity.size;
-        let record = self.record(kind::FILE_TRUNCATE, task, found, place, Some(seen)).argument(size);
-        self.out.push(record.build());
-    }
-
-    /// Tells of modified files whose close has not come.
-    pub fn overdue(&mut self) {
-        let now = self.now_ns;
-        let is_due = |modified: &Modified| now.saturating_sub(modified.since_ns) >= CLOSE_NS;
-        let due: Vec<Key> = self
-            .modified
-            .iter()
-            .filter(|(_, modified)| is_due(modified))
-            .map(|(key, _)| key.clone())
-            .collect();
-        for key in due {
-            let Some(modified) = self.modified.remove(&key) else { continue };
-            let Some(file) = self.shared.tables.files.get(&key).cloned() else { continue };
-            let place = Some((&*file.place.0, &*file.place.1));
-            let found = self.shared.tables.find(place, Some(&key));
-            let seen = self.object(Some(&key)).seen.unwrap_or(file.seen);
-            if found.matched != 0 {
-                self.truncated(modified.task, &found, place, seen);
-            }
-        }
-    }
-
-    fn closed(&mut self, task: TaskContext, place: Option<PlaceRef<'_>>, object: &Object<'_>) {
-        let found = self.shared.tables.find(place, object.key);
-        if let Some(key) = object.key {
-            self.modified.remove(key);
-        }
-        let never_named = object.seen.is_none_or(|seen| seen.identity.nlink == 0)
-            && place.is_some_and(|(_, name)| is_temporary(name));
-        if found.matched == 0 || never_named {
-            return;
-        }
-        let last = object.seen.or_else(|| Some(self.shared.tables.files.get(object.key?)?.seen));
-        let record = self.record(kind::FILE_CLOSE_WRITE, task, &found, place, last);
-        self.out.push(record.build());
-        if let (Some(key), Some(seen)) = (object.key, object.seen) {
-            if let Some(file) = self.shared.tables.files.get_mut(key) {
-                file.seen = seen;
-            } else if let Some(place) = place.filter(|_| found.covers()) {
-                let place = (place.0.into(), place.1.into());
-                self.shared.tables.add_file(key, File { number: found.number, place, seen });
-            }
-        }
-    }
-
     fn rename(&mut self, event: &Event<'_>) -> bool {
         let (Some(old), Some(new)) = (event.old, event.new) else { return false };
         let (old, new) = ((old.directory, old.name), (new.directory, new.name));
@@ -406,11 +278,11 @@ impl Report<'_> {
 }
 
 /// Whether a name has the form that the kernel gives to files without one (fs/dcache.c, `d_mark_tmpfile`).
-fn is_temporary(name: &[u8]) -> bool {
+pub(super) fn is_temporary(name: &[u8]) -> bool {
     name.strip_prefix(b"#").is_some_and(|digits| !digits.is_empty() && digits.iter().all(u8::is_ascii_digit))
 }
 
-fn is_temporary_name(name: &[u8], inode: u64) -> bool {
+pub(super) fn is_temporary_name(name: &[u8], inode: u64) -> bool {
     is_temporary(name) && name[1..] == *inode.to_string().as_bytes()
 }
 
