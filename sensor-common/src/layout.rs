@@ -67,9 +67,11 @@ kernel_layout! {
     task_nsproxy = "task_struct.nsproxy", true;
     task_flags = "task_struct.flags", true;
     task_exit_code = "task_struct.exit_code", true;
+    task_signal = "task_struct.signal", true;
     task_mm = "task_struct.mm", true;
     task_fs = "task_struct.fs", true;
     task_comm = "task_struct.comm", true;
+    signal_live = "signal_struct.live.counter", true;
     cred_uid = "cred.uid", true;
     cred_euid = "cred.euid", true;
     cred_gid = "cred.gid", true;

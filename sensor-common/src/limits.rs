@@ -23,14 +23,18 @@ pub const EXTRA_MAX: usize = 512;
 /// Bytes of the Bloom filter over watched inode numbers: with 1,000 watched objects, 1.5% of the others pass it.
 pub const BLOOM_BYTES: usize = 1 << 16;
 
-/// Entries of the watch map: directories, anchors and single files together.
+/// Entries of the watch map: directories, anchors and the single files that userspace names.
 pub const WATCH_ENTRIES: usize = 16_384;
+
+/// Entries of the map of files that the programs came upon; the least recently used make room.
+pub const FILE_ENTRIES: usize = 8192;
 
 /// Entries of the map of named children.
 pub const CHILD_ENTRIES: usize = 4096;
 
-/// Bytes of the ring buffer. A power of two and a multiple of the page size (bpf(2), `BPF_MAP_TYPE_RINGBUF`).
-pub const RING_BYTES: usize = 8 << 20;
+/// Bytes of the ring buffer. A power of two and a multiple of the page size (bpf(2), `BPF_MAP_TYPE_RINGBUF`). It is
+/// mapped twice, end to end, and counts twice in the daemon's resident memory.
+pub const RING_BYTES: usize = 4 << 20;
 
 /// Bytes waiting in the ring beyond which process records are refused, so that records of watched objects still
 /// find room.

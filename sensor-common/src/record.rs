@@ -37,13 +37,13 @@ pub mod kind {
     pub const FILE_MMAP_WRITE: u16 = 13;
     /// Something was mounted on a watched object or on a directory on the way to one; `extra` is the source.
     pub const MOUNT: u16 = 14;
-    /// A mount whose root is watched was taken away.
+    /// A mount whose root is watched, or lies on the way to what is watched (`ANCHOR`), is taken away.
     pub const UMOUNT: u16 = 15;
     /// A process was forked (threads are not reported).
     pub const PROCESS_FORK: u16 = 16;
     /// A process executed a program.
     pub const PROCESS_EXEC: u16 = 17;
-    /// A process (its last thread's group) ended.
+    /// A process ended: the last thread of its group.
     pub const PROCESS_EXIT: u16 = 18;
     /// A control group was created.
     pub const CGROUP_CREATE: u16 = 19;
@@ -248,11 +248,12 @@ pub struct FileRecord {
     pub header: Header,
     /// Who.
     pub task: TaskContext,
-    /// What.
+    /// What: of a rename or link the file that `other` names.
     pub object: FileIdentity,
     /// The watch that `path` lies in, or [`crate::watch::NONE`].
     pub watch: u32,
-    /// The flag of [`crate::watch`] by which it matched: `SUBTREE`, `FILE`, `ENTRY`, `PENDING`, `ANY_CHILD`.
+    /// The flags of [`crate::watch`] by which it matched: `SUBTREE`, `FILE`, `ENTRY`, `PENDING`, `ANY_CHILD`, and of
+    /// an unmounted `ANCHOR`.
     pub matched: u32,
     /// The watch that `other` lies in, or [`crate::watch::NONE`].
     pub other_watch: u32,
@@ -338,7 +339,7 @@ pub struct ContainerRecord {
     pub header: Header,
     /// Who.
     pub task: TaskContext,
-    /// `CGROUP_CREATE`: the new group's id (`kernfs_node.id`). `NAMESPACE`: the `CLONE_NEW*` flags.
+    /// `CGROUP_CREATE`: the new group's id (`kernfs_node.id`). `NAMESPACE`: the `CLONE_NEW*` flags, 0 for setns.
     pub value: u64,
     /// `CGROUP_CREATE`: the group's path in its hierarchy.
     pub path: Span,

@@ -6,7 +6,7 @@ use core::ptr::read_volatile;
 
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{Array, HashMap, RingBuf};
+use aya_ebpf::maps::{Array, HashMap, LruHashMap, RingBuf};
 use sensor_common::layout::{KernelFacts, KernelLayout};
 use sensor_common::record::counter;
 use sensor_common::watch::{ChildKey, Learned, WatchKey, WatchValue};
@@ -41,6 +41,12 @@ pub static RECORDS: RingBuf = RingBuf::with_byte_size(limits::RING_BYTES as u32,
 /// Watched objects.
 #[map]
 pub static WATCHES: HashMap<WatchKey, WatchValue> = HashMap::with_max_entries(limits::WATCH_ENTRIES as u32, 0);
+
+/// Files that were opened for writing, renamed or linked in a watched place. The least recently used go when it is
+/// full: a file whose last name a rename replaces is never taken out, since the LSM hook does not tell a replaced file
+/// from one that an exchange keeps.
+#[map]
+pub static FILES: LruHashMap<WatchKey, WatchValue> = LruHashMap::with_max_entries(limits::FILE_ENTRIES as u32, 0);
 
 /// Named children of anchors.
 #[map]

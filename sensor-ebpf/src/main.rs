@@ -6,6 +6,7 @@
 #![no_main]
 #![feature(asm_experimental_arch)]
 
+mod diagnostics;
 mod emit;
 mod hooks;
 mod kernel;

@@ -5,7 +5,8 @@ use sensor_common::limits::{COMPONENT_MAX, WALK_LEVELS};
 use sensor_common::record::counter;
 use sensor_common::watch::{self, CHILD_NAME, ChildKey, WatchKey, WatchValue, bloom_position};
 
-use crate::kernel::{self, Address, BLOOM, CHILDREN, WATCHES, forgotten, load, offset, opaque};
+use crate::diagnostics;
+use crate::kernel::{self, Address, BLOOM, CHILDREN, FILES, WATCHES, forgotten, load, offset, opaque};
 
 /// How an object is watched.
 #[derive(Clone, Copy)]
@@ -64,6 +65,29 @@ pub fn watched(key: &WatchKey, inode: Address) -> Option<WatchValue> {
     same.then_some(value)
 }
 
+/// What the map of files says of this very inode.
+#[inline(always)]
+pub fn remembered(key: &WatchKey, inode: Address) -> Option<WatchValue> {
+    // SAFETY: as in `watched`.
+    let value = unsafe { *FILES.get(key)? };
+    (value.generation == load::<u32>(inode, offset!(inode_generation))).then_some(value)
+}
+
+/// The watch of which `dentry` itself is an anchor, in the form of a match by [`watch::ANCHOR`].
+#[inline(always)]
+pub fn anchor(dentry: Address) -> Found {
+    let inode: Address = load(dentry, offset!(dentry_inode));
+    if !inode.is_null() {
+        let number: u64 = load(inode, offset!(inode_ino));
+        if in_bloom(number) {
+            if let Some(value) = watched(&key_of(inode, number), inode) {
+                return Found { watch: value.watch, matched: value.flags & watch::ANCHOR, levels: 0 };
+            }
+        }
+    }
+    Found::NOTHING
+}
+
 /// Finds the watch that `dentry` lies in; [`Found::matched`] is 0 where there is none.
 ///
 /// The walk goes up to the root of the filesystem and never crosses a mount, so it makes no difference through which
@@ -95,6 +119,7 @@ pub fn find(dentry: Address) -> Found {
         here = parent;
     }
     kernel::count(counter::WALK_CUT);
+    diagnostics::walk_cut();
     single
 }
 
@@ -102,7 +127,14 @@ pub fn find(dentry: Address) -> Found {
 #[inline(always)]
 fn examine(inode: Address, number: u64, child: Address, level: u32) -> Found {
     let key = key_of(inode, number);
-    let Some(value) = watched(&key, inode) else { return Found::NOTHING };
+    let Some(value) = watched(&key, inode) else {
+        if level == 0 {
+            if let Some(file) = remembered(&key, inode) {
+                return Found { watch: file.watch, matched: watch::FILE, levels: WALK_LEVELS as u32 };
+            }
+        }
+        return Found::NOTHING;
+    };
     if value.flags & watch::SUBTREE != 0 {
         return Found { watch: value.watch, matched: watch::SUBTREE, levels: level };
     }

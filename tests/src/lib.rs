@@ -1,1 +1,6 @@
-//! svcsensor end-to-end tests.
+//! svcsensor's end-to-end tests.
+//!
+//! [`guest`] is the program that boots as init in the micro VM and tries every hook on a real kernel; `cargo xtask
+//! test` builds it, boots it and reads its results.
+
+pub mod guest;

@@ -38,13 +38,11 @@ pub fn cgroup_mkdir(cgroup: Address, path: Address) {
     emit::submit_process::<SIZE>(base);
 }
 
-/// New namespaces are made: clone, unshare or setns with these flags.
+/// Namespaces are made by clone or unshare with these flags, or, without any, entered by setns (kernel/nsproxy.c,
+/// `prepare_nsset`).
 #[inline(always)]
 pub fn new_namespaces(clone_flags: u64) {
     const SIZE: u64 = size_of::<ContainerRecord>() as u64;
-    if clone_flags & CLONE_NEW == 0 {
-        return;
-    }
     let base = emit::reserve_process::<SIZE>(kind::NAMESPACE);
     if base.is_null() {
         return;
@@ -54,7 +52,7 @@ pub fn new_namespaces(clone_flags: u64) {
     unsafe {
         emit::header(&raw mut (*record).header, kind::NAMESPACE, 0, SIZE as usize);
         task::fill_current(&raw mut (*record).task);
-        (*record).value = clone_flags;
+        (*record).value = clone_flags & CLONE_NEW;
         (*record).path.offset = 0;
         (*record).path.length = 0;
         (*record).reserved = 0;

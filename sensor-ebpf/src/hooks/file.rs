@@ -8,9 +8,10 @@ use sensor_common::limits::{COMPONENT_MAX, EXTRA_MAX};
 use sensor_common::record::{FileIdentity, FileRecord, counter, flags, kind};
 use sensor_common::watch::{self, Learned, LearnedIdentity, WatchValue};
 
+use crate::diagnostics;
 use crate::emit;
-use crate::kernel::{self, Address, LEARNED, LEARNER, WATCHES, load, offset};
-use crate::path::{self, Cursor, Found, add_to_bloom, in_bloom, key_of, watched};
+use crate::kernel::{self, Address, FILES, LEARNED, LEARNER, WATCHES, load, offset};
+use crate::path::{self, Cursor, Found, add_to_bloom, in_bloom, key_of, remembered, watched};
 use crate::task;
 
 /// `FMODE_WRITE` (include/linux/fs.h).
@@ -40,6 +41,8 @@ struct Report {
     kind: u16,
     dentry: Address,
     found: Found,
+    /// The dentry of the object that the record identifies.
+    object: Address,
     /// The second name; null for none.
     other: Address,
     other_found: Found,
@@ -51,8 +54,16 @@ struct Report {
 impl Report {
     #[inline(always)]
     fn of(kind: u16, dentry: Address, found: Found, argument: u64) -> Self {
-        let other_found = Found::NOTHING;
-        Self { kind, dentry, found, other: core::ptr::null(), other_found, argument, extra: core::ptr::null() }
+        Self {
+            kind,
+            dentry,
+            found,
+            object: dentry,
+            other: core::ptr::null(),
+            other_found: Found::NOTHING,
+            argument,
+            extra: core::ptr::null(),
+        }
     }
 
     /// Emits the record: in the small size, or, where something does not fit, in the large one. A function of its
@@ -110,7 +121,7 @@ impl Report {
         unsafe {
             emit::header(&raw mut (*record).header, self.kind, flags, cursor.offset);
             task::fill_current(&raw mut (*record).task);
-            identify(&raw mut (*record).object, load(self.dentry, offset!(dentry_inode)));
+            identify(&raw mut (*record).object, load(self.object, offset!(dentry_inode)));
             (*record).watch = self.found.watch;
             (*record).matched = self.found.matched;
             (*record).other_watch = self.other_found.watch;
@@ -148,7 +159,7 @@ pub fn identify(at: *mut FileIdentity, inode: Address) {
     unsafe { at.write(identity) }
 }
 
-/// Enters a regular file into the watch map, so that it is recognised at close and under its other names.
+/// Enters a regular file into the map of files, so that it is recognised at close and under its other names.
 #[inline(always)]
 fn remember(inode: Address, found: &Found) {
     if inode.is_null() || load::<u16>(inode, offset!(inode_mode)) as u32 & S_IFMT != S_IFREG {
@@ -158,12 +169,12 @@ fn remember(inode: Address, found: &Found) {
     let generation: u32 = load(inode, offset!(inode_generation));
     let value = WatchValue { watch: found.watch, flags: watch::FILE, generation, reserved: 0 };
     add_to_bloom(number);
-    if WATCHES.insert(key_of(inode, number), value, 0).is_err() {
+    if FILES.insert(key_of(inode, number), value, 0).is_err() {
         kernel::count(counter::WATCH_FULL);
     }
 }
 
-/// Takes a file that loses its last name out of the watch map.
+/// Takes a file that loses its last name out of both maps.
 #[inline(always)]
 fn forget(inode: Address) {
     if inode.is_null() || load::<u32>(inode, offset!(inode_nlink)) > 1 {
@@ -177,6 +188,7 @@ fn forget(inode: Address) {
                 let _absent_is_fine = WATCHES.remove(key);
             }
         }
+        let _absent_is_fine = FILES.remove(key);
     }
 }
 
@@ -213,6 +225,7 @@ fn learn(inode: Address) {
     let identity =
         LearnedIdentity { inode: number, device: key.device, generation: load(inode, offset!(inode_generation)) };
     add_to_bloom(number);
+    diagnostics::learned(number, key.device);
     if let Some(learned) = LEARNED.get_ptr_mut(0) {
         let learned: *mut Learned = learned;
         // SAFETY: the map's only element, written by the one thread that learns; the index is checked.
@@ -242,10 +255,9 @@ pub fn close(file: Address) {
     if !in_bloom(number) {
         return;
     }
-    let Some(value) = watched(&key_of(inode, number), inode) else { return };
-    if value.flags & watch::FILE == 0 {
-        return;
-    }
+    let key = key_of(inode, number);
+    let by_user = watched(&key, inode).filter(|value| value.flags & watch::FILE != 0);
+    let Some(value) = by_user.or_else(|| remembered(&key, inode)) else { return };
     let dentry: Address = load(file, offset!(file_dentry));
     let mut found = path::find(dentry);
     if found.matched == 0 {
@@ -290,23 +302,29 @@ pub fn two_names(kind: u16, old: Address, new: Address) {
     if found.matched | other_found.matched == 0 {
         return;
     }
-    if found.matched & (watch::SUBTREE | watch::PENDING) != 0 {
-        remember(load(old, offset!(dentry_inode)), &found);
+    const INSIDE: u32 = watch::SUBTREE | watch::PENDING;
+    let inode: Address = load(old, offset!(dentry_inode));
+    if found.matched & INSIDE != 0 {
+        remember(inode, &found);
+    } else if kind == kind::FILE_LINK && other_found.matched & INSIDE != 0 {
+        // The name inside stays, so what is written through the new one outside is of interest.
+        remember(inode, &other_found);
     }
     let mut report = Report::of(kind, new, found, 0);
+    report.object = old;
     report.other = old;
     report.other_found = other_found;
     report.emit();
 }
 
 /// A file is renamed. Where the hook fires once for an exchange (`exchange_flags` says so), both directions are told,
-/// as they are where it fires twice.
+/// as they are where it fires twice, in the same order.
 #[inline(always)]
 pub fn rename(old: Address, new: Address, exchange_flags: u64) {
-    two_names(kind::FILE_RENAME, old, new);
     if exchange_flags & RENAME_EXCHANGE != 0 {
         two_names(kind::FILE_RENAME, new, old);
     }
+    two_names(kind::FILE_RENAME, old, new);
 }
 
 /// Attributes are set.
@@ -381,5 +399,12 @@ pub fn move_mount(from: Address, to: Address) {
 /// A mount is taken away.
 #[inline(always)]
 pub fn umount(mount: Address, umount_flags: u64) {
-    entry(kind::UMOUNT, load(mount, offset!(vfsmount_root)), umount_flags);
+    let root: Address = load(mount, offset!(vfsmount_root));
+    let mut found = path::find(root);
+    if found.matched == 0 {
+        found = path::anchor(root);
+    }
+    if found.matched != 0 {
+        Report::of(kind::UMOUNT, root, found, umount_flags).emit();
+    }
 }

@@ -47,13 +47,16 @@ pub fn fork(child: Address) {
     emit::submit_process::<SIZE>(base);
 }
 
-/// The leader of a thread group exits.
+/// A thread exits; told is the last one of its group. The leader may go long before the others, and an exec in another
+/// thread ends the leader but not the process.
 #[inline(always)]
 pub fn exit(task: Address) {
-    let tgid: u32 = load(task, offset!(task_tgid));
-    if tgid != load::<u32>(task, offset!(task_pid)) {
+    let signal: Address = load(task, offset!(task_signal));
+    // Counted down before the tracepoint (kernel/exit.c, do_exit).
+    if load::<u32>(signal, offset!(signal_live)) != 0 {
         return;
     }
+    let leader: Address = load(task, offset!(task_group_leader));
     const SIZE: u64 = size_of::<ExitRecord>() as u64;
     let base = emit::reserve_process::<SIZE>(kind::PROCESS_EXIT);
     if base.is_null() {
@@ -63,9 +66,9 @@ pub fn exit(task: Address) {
     // SAFETY: as in `fork`.
     unsafe {
         emit::header(&raw mut (*record).header, kind::PROCESS_EXIT, 0, size_of::<ExitRecord>());
-        (*record).start_boottime_ns = load(task, offset!(task_start_boottime));
-        (*record).tgid = tgid;
-        (*record).exit_code = load(task, offset!(task_exit_code));
+        (*record).start_boottime_ns = load(leader, offset!(task_start_boottime));
+        (*record).tgid = load(task, offset!(task_tgid));
+        (*record).exit_code = load(leader, offset!(task_exit_code));
     }
     emit::submit_process::<SIZE>(base);
 }

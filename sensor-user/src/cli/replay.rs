@@ -53,7 +53,10 @@ pub fn main(args: &Args) -> anyhow::Result<ExitCode> {
     let lost = sinks.drain(Instant::now() + Duration::from_secs(5));
     anyhow::ensure!(lost == 0, "{lost} alerts could not be delivered");
     if refused > 0 {
-        eprintln!("svcsensor: {refused} records of {} make no sense and were passed over", args.file.display());
+        eprintln!(
+            "svcsensor: {refused} records of {} make no sense and were passed over",
+            args.file.display()
+        );
     }
     read.with_context(|| args.file.display().to_string())?;
     Ok(ExitCode::SUCCESS)
@@ -79,7 +82,9 @@ fn sinks(outputs: &[Output]) -> anyhow::Result<Sinks> {
     let mut sinks = Sinks::default();
     for output in outputs {
         match output {
-            Output::Pretty => sinks.add(Box::new(pretty::Pretty::new(stdout(), pretty::wants_colour(&stdout())))),
+            Output::Pretty => {
+                sinks.add(Box::new(pretty::Pretty::new(stdout(), pretty::wants_colour(&stdout()))));
+            }
             Output::Jsonl => sinks.add(Box::new(jsonl::Jsonl::new(stdout()))),
             Output::Journal => sinks.add(Box::new(Journald::new(&journal.socket, QueueBounds::default())?)),
         }

@@ -116,22 +116,26 @@ impl Detector {
 
     /// Whether the process is PID 1, or runs the same file: a user's manager, or a fork of a manager that has not
     /// executed anything else yet. The file counts, not its name.
+    ///
+    /// stat(2), by which PID 1 is known, and the kernel's records do not give the same device on btrfs and overlay:
+    /// there path and inode must agree, in the host's own mount namespace.
     pub(super) fn is_manager(lineage: &Lineage, handle: Handle) -> bool {
         let Some(init) = lineage.init() else { return false };
         if handle == init {
             return true;
         }
-        let file =
-            |handle| lineage.image(handle).map(|image| (image.device, image.inode)).filter(|id| id.1 != 0);
-        file(handle).is_some_and(|own| file(init) == Some(own))
+        let (Some(own), Some(manager)) = (lineage.image(handle), lineage.image(init)) else { return false };
+        let host_path = || {
+            own.exe == manager.exe
+                && lineage.entry(handle).is_some_and(|entry| !lineage.is_foreign(entry.mnt_ns))
+        };
+        own.inode != 0 && own.inode == manager.inode && (own.device == manager.device || host_path())
     }
 
     /// Actor and the score's reasons for a finding, the rule's own first.
     pub fn describe(&self, finding: &Finding, lineage: &mut Lineage) -> (Actor, Vec<Reason>) {
-        let mut reasons = vec![Reason {
-            points: score::base(finding.rule.severity) as i8,
-            text: finding.rule.name.to_owned(),
-        }];
+        let mut reasons =
+            vec![Reason { points: score::base(finding.rule.severity), text: finding.rule.name.to_owned() }];
         reasons.extend_from_slice(&finding.reasons);
         let Some(who) = finding.who else {
             let process = Process { incomplete: true, ..Process::default() };

@@ -120,7 +120,9 @@ impl Detector {
         let Place::In { class, scope, relative, .. } = place else { return };
         // A unit directory that is moved away takes its units along.
         let Meaning::Part(part) = meaning(class, scope, &path[relative.min(path.len())..]) else { return };
-        if part.provisional || part.part == UnitPart::Other || self.is_managers_own(who, class, true, lineage)
+        if part.provisional
+            || part.part == UnitPart::Other
+            || Self::is_managers_own(who, class, true, lineage)
         {
             return;
         }
@@ -189,7 +191,7 @@ impl Detector {
         };
         let case = Case { event, who, path, other, place, target, part, class };
         self.remember(&case);
-        if let Some(why) = self.is_quiet(&case, lineage) {
+        if let Some(why) = Self::is_quiet(&case, lineage) {
             return self.stay_quiet(why);
         }
         let Some(rule) = self.rule(&case, lineage) else { return self.stay_quiet(Quiet::Meaningless) };
@@ -213,12 +215,12 @@ impl Detector {
     }
 
     /// What is done by the service manager itself, or for it, as a matter of course.
-    fn is_quiet(&self, case: &Case<'_>, lineage: &Lineage) -> Option<Quiet> {
+    fn is_quiet(case: &Case<'_>, lineage: &Lineage) -> Option<Quiet> {
         let removal = case.event.record.header.kind == kind::FILE_UNLINK;
         if case.event.record.header.kind == kind::MOUNT {
             return quiet_mount(case, lineage);
         }
-        if self.is_managers_own(case.who, case.class, removal, lineage) {
+        if Self::is_managers_own(case.who, case.class, removal, lineage) {
             return Some(Quiet::ManagerOwnFiles);
         }
         let who = case.who?;
@@ -235,7 +237,7 @@ impl Detector {
     }
 
     /// The manager clears what generators made before it runs them, and removes a transient unit after its end.
-    fn is_managers_own(&self, who: Option<Who>, class: WatchClass, removal: bool, lineage: &Lineage) -> bool {
+    fn is_managers_own(who: Option<Who>, class: WatchClass, removal: bool, lineage: &Lineage) -> bool {
         removal
             && matches!(class, WatchClass::GeneratorOutput | WatchClass::TransientUnit)
             && who.is_some_and(|who| Self::is_manager(lineage, who.handle))
@@ -449,7 +451,10 @@ impl Case<'_> {
         if self.is_executable_part() && self.becomes_executable() {
             finding.reason(0, "it was made executable");
         }
-        if mode & S_IFMT != S_IFLNK && mode & 0o002 != 0 {
+        // What is being created shows the mode that was asked for; a filesystem with ACLs applies the umask after the
+        // hook. The open or the change that follows shows what it has become.
+        let settled = !matches!(record.header.kind, kind::FILE_CREATE | kind::FILE_MKDIR | kind::FILE_MKNOD);
+        if settled && mode & S_IFMT != S_IFLNK && mode & 0o002 != 0 {
             finding.reason(10, "everyone may write to it");
         }
         if mode & S_IFMT == S_IFDIR || (self.part.directory && self.part.part != UnitPart::Directory) {

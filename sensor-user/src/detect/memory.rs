@@ -47,7 +47,7 @@ impl<K: Clone + Eq + Hash, V> Recent<K, V> {
 ///
 /// On an overlay the hooks run for the overlay's inode and again for the one in the layer below: the same operation
 /// on the same name by the same thread, on another device, at once.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Echoes {
     last: VecDeque<Operation>,
 }
@@ -65,6 +65,12 @@ pub struct Operation {
     pub device: u32,
     /// The record's time.
     pub boottime_ns: u64,
+}
+
+impl Default for Echoes {
+    fn default() -> Self {
+        Self { last: VecDeque::with_capacity(Self::KEPT) }
+    }
 }
 
 impl Echoes {

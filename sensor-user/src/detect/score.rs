@@ -12,7 +12,7 @@ pub struct Reason {
 }
 
 /// Points of a rule by its severity: the middle of the severity's range.
-pub fn base(severity: Severity) -> u8 {
+pub fn base(severity: Severity) -> i8 {
     match severity {
         Severity::Info => 10,
         Severity::Low => 30,
@@ -35,7 +35,8 @@ pub fn severity(score: u8) -> Severity {
 
 /// The sum of the reasons, within 0 to 100.
 pub fn sum(reasons: &[Reason]) -> u8 {
-    reasons.iter().map(|reason| i32::from(reason.points)).sum::<i32>().clamp(0, 100) as u8
+    let sum: i32 = reasons.iter().map(|reason| i32::from(reason.points)).sum();
+    u8::try_from(sum.clamp(0, 100)).unwrap_or(100)
 }
 
 #[cfg(test)]
@@ -47,7 +48,8 @@ mod tests {
         for severity_of_rule in
             [Severity::Info, Severity::Low, Severity::Medium, Severity::High, Severity::Critical]
         {
-            assert_eq!(severity(base(severity_of_rule)), severity_of_rule);
+            let alone = [Reason { points: base(severity_of_rule), text: String::new() }];
+            assert_eq!(severity(sum(&alone)), severity_of_rule);
         }
     }
 

@@ -77,8 +77,18 @@ impl TableMetrics {
         let label = &["table"];
         Self {
             entries: gauges(registry, "table_entries", "Entries in a bounded table.", label),
-            capacity: gauges(registry, "table_capacity", "Bound of a table's entries; 0 where bytes are bounded.", label),
-            bytes: gauges(registry, "table_bytes", "Bytes of the heap that a table holds; 0 where not measured.", label),
+            capacity: gauges(
+                registry,
+                "table_capacity",
+                "Bound of a table's entries; 0 where bytes are bounded.",
+                label,
+            ),
+            bytes: gauges(
+                registry,
+                "table_bytes",
+                "Bytes of the heap that a table holds; 0 where not measured.",
+                label,
+            ),
             evictions: Followed::new(
                 registry,
                 "table_evictions_total",

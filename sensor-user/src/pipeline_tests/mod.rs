@@ -16,6 +16,7 @@ use crate::event::user::{CgroupSnapshot, Host, ProcessSnapshot, Users, Watch, Wa
 
 const MS: u64 = 1_000_000;
 const SECOND: u64 = 1000 * MS;
+const OFFSET_NS: i64 = 1_700_000_000_000_000_000;
 const INIT_MNT: u32 = 4_026_531_841;
 
 const SYSTEM: u32 = 1;
@@ -88,7 +89,7 @@ impl Machine {
                 machine_id: "m".into(),
                 boot_id: "b".into(),
                 kernel_release: "6.1".into(),
-                realtime_offset_ns: 1_700_000_000 * SECOND as i64,
+                realtime_offset_ns: OFFSET_NS,
                 backend: "lsm".into(),
                 init_mnt_ns: INIT_MNT,
                 init_pid_ns: 5,
@@ -255,5 +256,6 @@ impl Machine {
 }
 
 fn reasons(alert: &Alert) -> String {
-    alert.reasons.iter().map(|reason| format!("{:+} {}\n", reason.points, reason.text)).collect()
+    let line = |reason: &crate::detect::score::Reason| format!("{:+} {}", reason.points, reason.text);
+    alert.reasons.iter().map(line).collect::<Vec<_>>().join("\n")
 }

@@ -209,3 +209,21 @@ proptest! {
         }
     }
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn nothing_is_lost_silently(
+        steps in proptest::collection::vec((0..4u32, 0..4u32, 0..3000u64), 1..200),
+    ) {
+        let mut machine = Machine::new();
+        for (unit, who, wait) in &steps {
+            let path = format!("u{unit}.service");
+            machine.rename(task(SHELL + who, 1), (NONE, "/opt/x"), (SYSTEM, &path));
+            machine.tick(wait * MS);
+        }
+        machine.pipeline.drain(&mut machine.out);
+        let told: u64 = machine.alerts().iter().map(|alert| 1 + alert.collapsed).sum();
+        prop_assert_eq!(told, steps.len() as u64);
+    }
+}

@@ -19,7 +19,7 @@ fn a_unit_written_by_a_shell_is_one_alert_with_everything_in_it() {
     assert_eq!(alert.actions, ["file_create", "file_open_write", "file_close_write"]);
     assert_eq!(alert.event_type, "creation");
     assert_eq!(alert.boottime_ns, begin);
-    assert_eq!(alert.time_us, (1_700_000_000 * SECOND as i64 + begin as i64) / 1000);
+    assert_eq!(alert.time_us, 1_700_000_000_000_000 + i64::try_from(begin / 1000).expect("a small time"));
     let file = alert.file.expect("a file");
     assert_eq!((file.path.as_str(), file.inode), ("/etc/systemd/system/evil.service", 4711));
     let unit = alert.unit.expect("a unit");
@@ -44,10 +44,10 @@ fn every_road_to_a_unit_is_told() {
         ("systemd.unit.written", |m| m.file(kind::FILE_LINK, shell(), SYSTEM, "evil.timer")),
         ("systemd.unit.linked", |m| m.symlink(shell(), SYSTEM, "evil.service", "/opt/evil.service")),
         ("systemd.unit.enabled", |m| {
-            m.symlink(shell(), SYSTEM, "dbus-org.x.service", "/lib/systemd/system/x.service")
+            m.symlink(shell(), SYSTEM, "dbus-org.x.service", "/lib/systemd/system/x.service");
         }),
         ("systemd.unit.enabled", |m| {
-            m.symlink(shell(), SYSTEM, "a.target.wants/evil.service", "../evil.service")
+            m.symlink(shell(), SYSTEM, "a.target.wants/evil.service", "../evil.service");
         }),
         ("systemd.unit.masked", |m| m.symlink(shell(), SYSTEM, "auditd.service", "/dev/null")),
         ("systemd.dropin.written", |m| m.write(shell(), SYSTEM, "ssh.service.d/x.conf")),
@@ -327,4 +327,30 @@ fn what_was_there_before_its_watch_is_told_once() {
     machine.user(kind::FILE_FOUND, &found("seen.service"));
     machine.user(kind::FILE_FOUND, &found("README"));
     assert_eq!(machine.rules(), ["systemd.unit-directory.file-written"]);
+}
+
+#[test]
+fn a_users_manager_is_known_by_its_file_though_the_device_is_told_otherwise() {
+    let mut machine = Machine::new();
+    let manager = machine.fork(init(), 700);
+    // PID 1 is known from stat(2), with device 8; btrfs has another one in the kernel.
+    let parts = ExecParts {
+        task: manager,
+        exe: FileIdentity { device: 55, inode: 100, ..FileIdentity::default() },
+        exe_path: b"/usr/lib/systemd/systemd",
+        args: &[b"/lib/systemd/systemd", b"--user"],
+        ..ExecParts::default()
+    };
+    let record = encode_exec(machine.now, &parts);
+    machine.feed(record);
+    let client = machine.fork(shell(), 900);
+    machine.exec(client, "/usr/bin/systemctl", 50, &["systemctl", "--user", "enable", "x"]);
+    machine.symlink(manager, USER, "default.target.wants/x.service", "../x.service");
+    assert_eq!(machine.one().actor.on_behalf_of.expect("a client").processes[0].pid, 900);
+    // The same path in a namespace of its own proves nothing.
+    let false_one = TaskContext { mnt_ns: 99, ..task(701, 812) };
+    let record = encode_exec(machine.now, &ExecParts { task: false_one, ..parts });
+    machine.feed(record);
+    machine.symlink(false_one, USER, "default.target.wants/y.service", "../y.service");
+    assert_eq!(machine.one().actor.on_behalf_of, None);
 }

@@ -5,5 +5,6 @@ pub mod fanotify;
 pub mod hooks;
 pub mod load;
 pub mod mark;
+pub mod seed;
 pub mod support;
 pub mod watches;

@@ -4,7 +4,7 @@
 //! report what happens to the next component, so a directory that appears, is replaced, or is mounted over leads to
 //! a new walk; until then everything below a missing component is reported by name.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::ffi::OsString;
 use std::hash::Hash;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -17,7 +17,7 @@ use sensor_common::watch;
 
 use crate::event::user::{FileFound, Watch, WatchClass};
 
-/// Symlinks followed in one path, as the kernel's own limit (path_resolution(7)).
+/// Symlinks followed in one path, as the kernel's own limit (`path_resolution(7)`).
 const SYMLINKS_MAX: usize = 40;
 /// Entries of one directory that are looked at.
 const ENTRIES_MAX: usize = 10_000;
@@ -81,8 +81,13 @@ pub trait Marker {
     ///
     /// # Errors
     /// Where there is no room.
-    fn mark_child(&mut self, parent: &Self::Identity, name: &[u8], flags: u32, number: u32)
-    -> Result<(), WatchError>;
+    fn mark_child(
+        &mut self,
+        parent: &Self::Identity,
+        name: &[u8],
+        flags: u32,
+        number: u32,
+    ) -> Result<(), WatchError>;
 }
 
 /// Flags and watch number.
@@ -92,8 +97,15 @@ type Mark = (u32, u32);
 struct Plan<I> {
     objects: HashMap<I, Mark>,
     children: HashMap<(I, Vec<u8>), Mark>,
-    /// Directories watched with everything below, and their numbers.
-    directories: Vec<(u32, OwnedFd)>,
+    /// Directories watched with everything below.
+    directories: Vec<(u32, OwnedFd, Directory<I>)>,
+}
+
+/// A directory that is watched with everything below.
+struct Directory<I> {
+    /// From the root, symlinks resolved.
+    names: Vec<OsString>,
+    identities: Vec<I>,
 }
 
 impl<I> Default for Plan<I> {
@@ -122,7 +134,10 @@ pub struct WatchSet<M: Marker> {
     numbers: HashMap<(String, Option<WatchClass>), u32>,
     objects: HashMap<M::Identity, Mark>,
     children: HashMap<(M::Identity, Vec<u8>), Mark>,
-    watched: HashSet<u32>,
+    /// By watch number.
+    directories: HashMap<u32, Directory<M::Identity>>,
+    /// Single files below them that [`Self::seed_files`] marked.
+    pub(super) seeded: HashMap<M::Identity, u32>,
     resolved_once: bool,
 }
 
@@ -136,7 +151,8 @@ impl<M: Marker> WatchSet<M> {
             numbers: HashMap::new(),
             objects: HashMap::new(),
             children: HashMap::new(),
-            watched: HashSet::new(),
+            directories: HashMap::new(),
+            seeded: HashMap::new(),
             resolved_once: false,
         }
     }
@@ -165,8 +181,9 @@ impl<M: Marker> WatchSet<M> {
 
     /// Walks all paths and brings the marks up to date: first what is new, then what is gone.
     ///
-    /// Objects in a directory that is watched for the first time are listed in [`Changes::found`], but for the first
-    /// walk: what is there when the sensor starts is the state of the machine, not a change.
+    /// Objects in a directory that is watched for the first time, or that has taken the place of another, are listed
+    /// in [`Changes::found`], but for the first walk: what is there when the sensor starts is the state of the machine,
+    /// not a change.
     ///
     /// # Errors
     /// Where the root cannot be opened. What fails on a single path is in [`Changes::errors`].
@@ -177,21 +194,41 @@ impl<M: Marker> WatchSet<M> {
         let mut identities = HashMap::new();
         for spec in self.specs.clone() {
             let components = components(Path::new(&spec.path));
-            let mut walk = Walk { set: self, plan: &mut plan, identities: &mut identities, changes: &mut changes };
+            let mut walk =
+                Walk { set: self, plan: &mut plan, identities: &mut identities, changes: &mut changes };
             if let Err(error) = walk.path(&root, &spec, components) {
                 changes.errors.push(error);
             }
         }
         self.apply(&plan, &mut changes.errors);
-        for (number, directory) in &plan.directories {
-            if self.watched.insert(*number) && self.resolved_once {
-                scan(directory.as_fd(), *number, &mut changes.found);
+        let mut now = HashMap::new();
+        for (number, opened, directory) in plan.directories {
+            let known = self.directories.get(&number);
+            if self.resolved_once && known.is_none_or(|known| known.identities != directory.identities) {
+                scan(opened.as_fd(), number, &mut changes.found);
             }
+            now.insert(number, directory);
         }
-        let now: HashSet<u32> = plan.directories.iter().map(|(number, _)| *number).collect();
-        self.watched.retain(|number| now.contains(number));
+        self.directories = now;
         self.resolved_once = true;
         Ok(changes)
+    }
+
+    /// Opens the directories that are watched with everything below, as the last walk found them.
+    ///
+    /// # Errors
+    /// Where the root cannot be opened; a directory that is gone is left out.
+    pub(super) fn open_directories(&self) -> Result<Vec<(u32, OwnedFd)>, WatchError> {
+        let root = open_root(self.root).map_err(|source| object(self.root, source))?;
+        let open = |(number, directory): (&u32, &Directory<_>)| {
+            Some((*number, open_below(&root, &directory.names).ok()?))
+        };
+        Ok(self.directories.iter().filter_map(open).collect())
+    }
+
+    /// Whether a configured path led to this object.
+    pub(super) fn is_configured(&self, object: &M::Identity) -> bool {
+        self.objects.contains_key(object)
     }
 
     fn apply(&mut self, plan: &Plan<M::Identity>, errors: &mut Vec<WatchError>) {
@@ -213,7 +250,8 @@ impl<M: Marker> WatchSet<M> {
         }
         let marker = &mut self.marker;
         self.objects.retain(|object, _| {
-            plan.objects.contains_key(object) || marker.mark(object, 0, 0).map_err(|e| errors.push(e)).is_err()
+            plan.objects.contains_key(object)
+                || marker.mark(object, 0, 0).map_err(|e| errors.push(e)).is_err()
         });
         self.children.retain(|key, _| {
             plan.children.contains_key(key)
@@ -222,7 +260,13 @@ impl<M: Marker> WatchSet<M> {
     }
 
     /// The number of a watched path; announces it when it is new.
-    fn number(&mut self, path: &str, class: Option<WatchClass>, owner: Option<u32>, changes: &mut Changes) -> u32 {
+    fn number(
+        &mut self,
+        path: &str,
+        class: Option<WatchClass>,
+        owner: Option<u32>,
+        changes: &mut Changes,
+    ) -> u32 {
         let next = self.numbers.len() as u32;
         *self.numbers.entry((path.to_owned(), class)).or_insert_with(|| {
             changes.watches.push(Watch { watch: next, path: path.to_owned(), class, owner });
@@ -274,7 +318,8 @@ impl<M: Marker> Walk<'_, M> {
         if !spec.path.contains('*') {
             self.set.number(&spec.path, spec.class, spec.owner, self.changes);
         }
-        let mut here = root.try_clone().map_err(|e| object("/", Errno::from_io_error(&e).unwrap_or(Errno::MFILE)))?;
+        let mut here =
+            root.try_clone().map_err(|e| object("/", Errno::from_io_error(&e).unwrap_or(Errno::MFILE)))?;
         // Names of the directories from the root to `here`.
         let mut names: Vec<OsString> = Vec::new();
         let mut symlinks = 0;
@@ -347,10 +392,11 @@ impl<M: Marker> Walk<'_, M> {
         }
         let path = join(&names);
         let number = self.set.number(&path, spec.class, spec.owner, self.changes);
-        for identity in self.identify(&here, &path)? {
-            self.add_object(&identity, watch::SUBTREE, number);
+        let identities = self.identify(&here, &path)?;
+        for identity in &identities {
+            self.add_object(identity, watch::SUBTREE, number);
         }
-        self.plan.directories.push((number, here));
+        self.plan.directories.push((number, here, Directory { names, identities }));
         Ok(())
     }
 
@@ -421,8 +467,9 @@ fn join_one(path: &str, name: &std::ffi::OsStr) -> String {
 
 /// Opens a directory by names that were walked before; a symlink that came in between is not followed.
 fn open_below(root: &OwnedFd, names: &[OsString]) -> Result<OwnedFd, WatchError> {
-    let mut here = rustix::fs::openat(root, ".", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-        .map_err(|source| object("/", source))?;
+    let mut here =
+        rustix::fs::openat(root, ".", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+            .map_err(|source| object("/", source))?;
     for (index, name) in names.iter().enumerate() {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::DIRECTORY | OFlags::CLOEXEC;
         here = rustix::fs::openat(&here, name.as_os_str(), flags, Mode::empty())

@@ -18,13 +18,27 @@ impl Marker for Fake {
     }
 
     fn mark(&mut self, object: &(u64, u64), flags: u32, number: u32) -> Result<(), WatchError> {
-        if flags == 0 { self.objects.remove(object) } else { self.objects.insert(*object, (flags, number)) };
+        if flags == 0 {
+            self.objects.remove(object)
+        } else {
+            self.objects.insert(*object, (flags, number))
+        };
         Ok(())
     }
 
-    fn mark_child(&mut self, parent: &(u64, u64), name: &[u8], flags: u32, number: u32) -> Result<(), WatchError> {
+    fn mark_child(
+        &mut self,
+        parent: &(u64, u64),
+        name: &[u8],
+        flags: u32,
+        number: u32,
+    ) -> Result<(), WatchError> {
         let key = (*parent, name.to_vec());
-        if flags == 0 { self.children.remove(&key) } else { self.children.insert(key, (flags, number)) };
+        if flags == 0 {
+            self.children.remove(&key)
+        } else {
+            self.children.insert(key, (flags, number))
+        };
         Ok(())
     }
 }
@@ -134,4 +148,19 @@ fn a_single_file_is_watched_by_itself_and_by_its_name() {
     set.resolve().unwrap();
     assert_eq!(set.marker.objects[&id(&file)].0, watch::FILE);
     assert_eq!(set.marker.children[&(id(dir.path()), b"rc.local".to_vec())].0, watch::ENTRY);
+}
+
+#[test]
+fn a_directory_that_takes_the_place_of_another_is_looked_through() {
+    let dir = tempfile::tempdir().unwrap();
+    let units = dir.path().join("units");
+    std::fs::create_dir(&units).unwrap();
+    let mut set = set(WatchClass::SystemUnit, &[&units]);
+    set.resolve().unwrap();
+    std::fs::rename(&units, dir.path().join("away")).unwrap();
+    std::fs::create_dir(&units).unwrap();
+    std::fs::write(units.join("evil.service"), "").unwrap();
+    let found = set.resolve().unwrap().found;
+    assert_eq!(found.iter().map(|found| found.path.as_str()).collect::<Vec<_>>(), ["evil.service"]);
+    assert_eq!(set.resolve().unwrap().found, []);
 }

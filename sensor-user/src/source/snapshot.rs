@@ -18,7 +18,7 @@ const USERS_MAX: usize = 65_536;
 /// `CLOCK_BOOTTIME` in nanoseconds.
 #[must_use]
 pub fn boottime_ns() -> u64 {
-    nanoseconds(ClockId::Boottime) as u64
+    nanoseconds(ClockId::Boottime).cast_unsigned()
 }
 
 fn nanoseconds(clock: ClockId) -> i64 {
@@ -95,7 +95,9 @@ pub fn names(users: &[User]) -> Users {
 #[must_use]
 pub fn cgroups() -> Vec<CgroupSnapshot> {
     let Some(root) = cgroup_root() else {
-        tracing::warn!("no cgroup2 is mounted: containers that run already are not recognised by their control group");
+        tracing::warn!(
+            "no cgroup2 is mounted: containers that run already are not recognised by their control group"
+        );
         return Vec::new();
     };
     let mut groups = Vec::new();
@@ -110,7 +112,10 @@ pub fn cgroups() -> Vec<CgroupSnapshot> {
         }
         let Ok(entries) = std::fs::read_dir(&directory) else { continue };
         waiting.extend(
-            entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path()),
+            entries
+                .flatten()
+                .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+                .map(|entry| entry.path()),
         );
     }
     groups
@@ -126,7 +131,10 @@ fn cgroup_root() -> Option<PathBuf> {
 ///
 /// # Errors
 /// Where /proc cannot be listed.
-pub fn processes(groups: &[CgroupSnapshot], mut found: impl FnMut(ProcessSnapshot)) -> procfs::ProcResult<usize> {
+pub fn processes(
+    groups: &[CgroupSnapshot],
+    mut found: impl FnMut(ProcessSnapshot),
+) -> procfs::ProcResult<usize> {
     let ids: HashMap<&str, u64> = groups.iter().map(|group| (group.path.as_str(), group.id)).collect();
     let ticks = procfs::ticks_per_second();
     let (mut snapshots, mut starts) = (Vec::new(), HashMap::new());
@@ -144,10 +152,14 @@ pub fn processes(groups: &[CgroupSnapshot], mut found: impl FnMut(ProcessSnapsho
     Ok(count)
 }
 
-fn snapshot(process: &Process, ticks: u64, cgroups: &HashMap<&str, u64>) -> procfs::ProcResult<ProcessSnapshot> {
+fn snapshot(
+    process: &Process,
+    ticks: u64,
+    cgroups: &HashMap<&str, u64>,
+) -> procfs::ProcResult<ProcessSnapshot> {
     let stat = process.stat()?;
     let status = process.status()?;
-    let pid = stat.pid as u32;
+    let pid = stat.pid.cast_unsigned();
     let number = |file: &str| {
         std::fs::read_to_string(format!("/proc/{pid}/{file}"))
             .ok()
@@ -164,7 +176,7 @@ fn snapshot(process: &Process, ticks: u64, cgroups: &HashMap<&str, u64>) -> proc
     Ok(ProcessSnapshot {
         tgid: pid,
         start_boottime_ns: stat.starttime * (1_000_000_000 / ticks),
-        parent_tgid: stat.ppid as u32,
+        parent_tgid: stat.ppid.cast_unsigned(),
         parent_start_boottime_ns: None,
         uid: status.ruid,
         euid: status.euid,
@@ -185,7 +197,7 @@ fn snapshot(process: &Process, ticks: u64, cgroups: &HashMap<&str, u64>) -> proc
     })
 }
 
-/// A device number as stat(2) gives it, in the kernel's own encoding (include/linux/kdev_t.h, `MKDEV`).
+/// A device number as stat(2) gives it, in the kernel's own encoding (`MKDEV`, `include/linux/kdev_t.h`).
 #[must_use]
 pub fn kernel_device(device: u64) -> u32 {
     rustix::fs::major(device) << 20 | rustix::fs::minor(device)
@@ -214,7 +226,8 @@ mod tests {
     fn users_are_read_and_bad_lines_passed_over() {
         let text = "root:x:0:0:root:/root:/bin/bash\nbroken\nno:x:number:0::/:\n:x:5:5::/:\nalice:x:1000:1000::/home/alice:/bin/sh\nroot2:x:0:0::/r:/bin/sh\n";
         let users = parse_users(text);
-        let seen: Vec<_> = users.iter().map(|user| (user.id, user.name.as_str(), user.home.as_str())).collect();
+        let seen: Vec<_> =
+            users.iter().map(|user| (user.id, user.name.as_str(), user.home.as_str())).collect();
         assert_eq!(seen, [(0, "root", "/root"), (1000, "alice", "/home/alice"), (0, "root2", "/r")]);
         assert_eq!(names(&users).names[&0], "root");
     }
@@ -240,6 +253,6 @@ mod tests {
 
     #[test]
     fn devices_are_encoded_as_the_kernel_does() {
-        assert_eq!(kernel_device(rustix::fs::makedev(8, 17)), 8 << 20 | 17);
+        assert_eq!(kernel_device(rustix::fs::makedev(8, 17)), 0x0080_0011);
     }
 }

@@ -179,7 +179,7 @@ impl KnownTools {
 mod tests {
     use super::*;
 
-    fn image<'a>(exe: &'a [u8], inode: u64) -> Image<'a> {
+    fn image(exe: &[u8], inode: u64) -> Image<'_> {
         Image { device: 1, inode, exe, ..Image::default() }
     }
 

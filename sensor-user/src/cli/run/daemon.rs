@@ -65,15 +65,18 @@ fn sinks(config: &Config) -> anyhow::Result<Sinks> {
     let mut sinks = Sinks::default();
     for output in &config.output {
         match output {
-            Output::Pretty => sinks.add(Box::new(pretty::Pretty::new(stdout(), pretty::wants_colour(&stdout())))),
+            Output::Pretty => {
+                sinks.add(Box::new(pretty::Pretty::new(stdout(), pretty::wants_colour(&stdout()))));
+            }
             Output::Jsonl => sinks.add(Box::new(jsonl::Jsonl::new(stdout()))),
             Output::Journal => {
                 let bounds = QueueBounds {
                     entries: config.journal.queue_entries as usize,
                     bytes: config.journal.queue_bytes as usize,
                 };
-                let journal = Journald::new(&config.journal.socket, bounds)
-                    .with_context(|| format!("cannot write to the journal at {}", config.journal.socket.display()))?;
+                let journal = Journald::new(&config.journal.socket, bounds).with_context(|| {
+                    format!("cannot write to the journal at {}", config.journal.socket.display())
+                })?;
                 sinks.add(Box::new(journal));
             }
         }
@@ -192,6 +195,7 @@ impl Daemon {
                 _ = look.tick() => {}
             }
             self.take_what_waits().await;
+            self.loaded.flush_log();
         }
         self.end().await
     }
@@ -264,9 +268,17 @@ impl Daemon {
             Ok(loaded) => {
                 let new = loaded.config;
                 if (&new.output, new.backend, &new.journal, &new.metrics, &new.limits)
-                    != (&self.config.output, self.config.backend, &self.config.journal, &self.config.metrics, &self.config.limits)
+                    != (
+                        &self.config.output,
+                        self.config.backend,
+                        &self.config.journal,
+                        &self.config.metrics,
+                        &self.config.limits,
+                    )
                 {
-                    tracing::warn!("outputs, backend, journal, metrics and limits change with the next start only");
+                    tracing::warn!(
+                        "outputs, backend, journal, metrics and limits change with the next start only"
+                    );
                 }
                 if let Err(error) = levels.reload(filter(new.log_level)) {
                     tracing::warn!(%error, "the log level stays");

@@ -21,7 +21,9 @@ use crate::probe::load::LoadError;
 /// SIGHUP reads the configuration again; SIGTERM and SIGINT bring out what is held back, and end.
 /// Exit: 0 ended as asked, 2 the configuration is not valid, 3 privilege or kernel support is missing, 4 failure.
 #[derive(clap::Args, Debug)]
-#[command(after_help = "Examples:\n  svcsensor run --output pretty\n  svcsensor run --output jsonl,journal --record /var/tmp/today.svcrec")]
+#[command(
+    after_help = "Examples:\n  svcsensor run --output pretty\n  svcsensor run --output jsonl,journal --record /var/tmp/today.svcrec"
+)]
 pub struct Args {
     /// This configuration file alone, instead of those under /usr/lib and /etc
     #[arg(long, value_name = "FILE")]
@@ -81,7 +83,8 @@ fn begin_log(level: config::LogLevel) -> LogLevels {
     let (filter, handle) = reload::Layer::new(filter(level));
     let colour = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
         && std::io::IsTerminal::is_terminal(&std::io::stderr());
-    let format = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(colour).with_target(false);
+    let format =
+        tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(colour).with_target(false);
     tracing_subscriber::registry().with(filter).with(format).init();
     handle
 }
@@ -95,5 +98,6 @@ fn filter(level: config::LogLevel) -> EnvFilter {
         config::LogLevel::Debug => "debug",
         config::LogLevel::Trace => "trace",
     };
-    EnvFilter::new(format!("warn,sensor_user={level},svcsensor={level}"))
+    // The kernel programs speak under their own names, and only where they were asked to.
+    EnvFilter::new(format!("warn,sensor_user={level},svcsensor={level},svcsensor::kernel=trace"))
 }

@@ -36,10 +36,16 @@ impl Stream {
     /// # Errors
     /// Where the file cannot be made. One that exists is not overwritten.
     pub fn new(config: &Config, record: Option<PathBuf>) -> anyhow::Result<Self> {
-        let lineage =
-            lineage::Limits { processes: config.limits.process_table_entries as usize, ..lineage::Limits::default() };
+        let lineage = lineage::Limits {
+            processes: config.limits.process_table_entries as usize,
+            ..lineage::Limits::default()
+        };
         let recording = record.map(Recording::create).transpose()?;
-        Ok(Self { pipeline: Pipeline::new(Limits { lineage, ..Limits::default() }), recording, alerts: Vec::new() })
+        Ok(Self {
+            pipeline: Pipeline::new(Limits { lineage, ..Limits::default() }),
+            recording,
+            alerts: Vec::new(),
+        })
     }
 
     /// Takes up a record. What makes no sense is counted and passed over.
@@ -111,7 +117,9 @@ impl Stream {
 impl Recording {
     fn create(path: PathBuf) -> anyhow::Result<Self> {
         let file = File::options().write(true).create_new(true).open(&path);
-        let file = file.with_context(|| format!("cannot make the recording {} (is it there already?)", path.display()))?;
+        let file = file.with_context(|| {
+            format!("cannot make the recording {} (is it there already?)", path.display())
+        })?;
         let writer = Writer::new(BufWriter::new(file))
             .with_context(|| format!("cannot write the recording {}", path.display()))?;
         Ok(Self { path, writer })
@@ -125,7 +133,7 @@ impl Recording {
     /// Says once that a recording has ended; alerts go on.
     fn report(&self, result: Result<(), RecordingError>) {
         match result {
-            Ok(()) | Err(RecordingError::Stopped { .. }) => {}
+            Ok(()) | Err(RecordingError::Stopped) => {}
             Err(error) => {
                 let full = if error.is_full() { " (the disk is full)" } else { "" };
                 tracing::error!(recording = %self.path.display(), "{error}{full}; the recording ends here, alerts go on");
@@ -152,7 +160,8 @@ fn tools(root: &str) -> Tools {
     for tool in TOOLS {
         for directory in DIRECTORIES {
             let directory = std::path::Path::new(std::ffi::OsStr::from_bytes(directory));
-            let path = PathBuf::from(root).join(directory.strip_prefix("/").unwrap_or(directory)).join(tool.name);
+            let path =
+                PathBuf::from(root).join(directory.strip_prefix("/").unwrap_or(directory)).join(tool.name);
             let Ok(meta) = std::fs::metadata(path) else { continue };
             let identity = ToolIdentity {
                 name: tool.name.to_owned(),

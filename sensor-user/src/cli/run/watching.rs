@@ -19,7 +19,8 @@ const PASSWD: &str = "/etc/passwd";
 
 /// When to look again after something happened to a directory on the way: hooks run before the operation does, so at
 /// first it may not have happened yet.
-const LOOK_AGAIN: [Duration; 3] = [Duration::from_millis(20), Duration::from_millis(250), Duration::from_secs(2)];
+const LOOK_AGAIN: [Duration; 3] =
+    [Duration::from_millis(20), Duration::from_millis(250), Duration::from_secs(2)];
 
 /// How often all paths are walked even if nothing was reported.
 const PATROL: Duration = Duration::from_secs(60);
@@ -173,7 +174,8 @@ mod tests {
     fn homes_are_put_in_once_each() {
         let users = [user(0, "/root"), user(1, "/home/a/"), user(2, "/"), user(3, "none"), user(4, "/root")];
         let specs = specs(&Config::default(), &users);
-        let units = |home: &str| specs.iter().find(|spec| spec.path == format!("{home}/.config/systemd/user"));
+        let units =
+            |home: &str| specs.iter().find(|spec| spec.path == format!("{home}/.config/systemd/user"));
         assert_eq!(units("/root").unwrap().owner, Some(0));
         assert_eq!(units("/home/a").unwrap().owner, Some(1));
         assert_eq!(units("").unwrap().owner, Some(2), "a user whose home is the root directory");

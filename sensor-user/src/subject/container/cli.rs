@@ -249,8 +249,7 @@ impl<'a> Arguments<'a> {
         }
     }
 
-    /// The next option or word. The dashes end with a joined group of short ones: each comes by itself, for the
-    /// argument is replaced by its remainder.
+    /// The next option or word. Of a group of short switches nothing is asked, so it comes as one without a name.
     fn item(&mut self, is_switch: impl Fn(&str) -> bool) -> Option<Item<'a>> {
         let arg = self.take()?;
         if arg == b"--" {
@@ -261,7 +260,7 @@ impl<'a> Arguments<'a> {
             return Some(self.long(long, is_switch));
         }
         match arg.strip_prefix(b"-") {
-            Some(short) if !short.is_empty() => self.short(short, is_switch),
+            Some(short) if !short.is_empty() => Some(self.short(short, is_switch)),
             _ => Some(Item::Positional(arg)),
         }
     }
@@ -279,24 +278,24 @@ impl<'a> Arguments<'a> {
         Item::Option { name, value }
     }
 
-    fn short(&mut self, group: &'a [u8], is_switch: impl Fn(&str) -> bool) -> Option<Item<'a>> {
+    fn short(&mut self, group: &'a [u8], is_switch: impl Fn(&str) -> bool) -> Item<'a> {
         let mut rest = group;
         while let Some((letter, after)) = rest.split_first() {
             let name = char::from(*letter).to_string();
+            let value = after.strip_prefix(b"=");
             if !is_switch(&name) {
                 let value = match after {
                     [] => self.take().unwrap_or_default(),
-                    [b'=', value @ ..] => value,
-                    value => value,
+                    attached => value.unwrap_or(attached),
                 };
-                return Some(Item::Option { name, value });
+                return Item::Option { name, value };
             }
-            if let [b'=', value @ ..] = after {
-                return Some(Item::Switch { name, on: is_true(value) });
+            if let Some(value) = value {
+                return Item::Switch { name, on: is_true(value) };
             }
             rest = after;
         }
-        Some(Item::Switch { name: String::new(), on: true })
+        Item::Switch { name: String::new(), on: true }
     }
 }
 

@@ -1,0 +1,143 @@
+//! The search for files that are open, mapped or linked, with a marker that knows nothing of the kernel.
+
+use std::fs::{self, OpenOptions};
+use std::path::Path;
+
+use rustix::fs::CWD;
+
+use super::super::watches::Spec;
+use super::*;
+
+#[derive(Default)]
+struct Fake(HashMap<Stat, (u32, u32)>);
+
+impl Marker for Fake {
+    type Identity = Stat;
+
+    fn identify(&mut self, fd: BorrowedFd<'_>, _: &str) -> Result<Vec<Stat>, WatchError> {
+        Ok(vec![stat(fd, c"", AtFlags::EMPTY_PATH).unwrap().stat])
+    }
+
+    fn mark(&mut self, object: &Stat, flags: u32, number: u32) -> Result<(), WatchError> {
+        if flags == 0 {
+            self.0.remove(object)
+        } else {
+            self.0.insert(*object, (flags, number))
+        };
+        Ok(())
+    }
+
+    fn mark_child(&mut self, _: &Stat, _: &[u8], _: u32, _: u32) -> Result<(), WatchError> {
+        Ok(())
+    }
+}
+
+fn set(path: &Path) -> WatchSet<Fake> {
+    let spec = Spec { path: path.to_str().unwrap().to_owned(), class: None, owner: None };
+    let mut set = WatchSet::new(Fake::default(), "/", vec![spec]);
+    set.resolve().unwrap();
+    set
+}
+
+fn id(path: &Path) -> Stat {
+    let path = std::ffi::CString::new(path.to_str().unwrap()).unwrap();
+    stat(CWD, &path, AtFlags::empty()).unwrap().stat
+}
+
+/// The files that are marked as such.
+fn marked(set: &mut WatchSet<Fake>) -> Vec<Stat> {
+    set.marker_mut().0.iter().filter(|(_, mark)| mark.0 == watch::FILE).map(|(stat, _)| *stat).collect()
+}
+
+#[test]
+fn files_with_another_name_or_an_open_descriptor_are_marked() {
+    let dir = tempfile::tempdir().unwrap();
+    let units = dir.path().join("units/a.service.d");
+    fs::create_dir_all(&units).unwrap();
+    let [linked, open, read, plain] = ["linked", "open", "read", "plain"].map(|name| units.join(name));
+    for path in [&linked, &open, &read, &plain] {
+        fs::write(path, "x").unwrap();
+    }
+    fs::hard_link(&linked, dir.path().join("outside")).unwrap();
+    let writer = OpenOptions::new().append(true).open(&open).unwrap();
+    let _reader = File::open(&read).unwrap();
+
+    let mut set = set(&dir.path().join("units"));
+    let seeded = set.seed_files().unwrap();
+    assert!(seeded.errors.is_empty() && !seeded.cut);
+    assert_eq!((seeded.files, seeded.marked), (4, 2));
+    let mut expected = vec![id(&linked), id(&open)];
+    let mut found = marked(&mut set);
+    expected.sort_unstable();
+    found.sort_unstable();
+    assert_eq!(found, expected);
+
+    drop(writer);
+    assert_eq!(set.seed_files().unwrap().marked, 1);
+    assert_eq!(marked(&mut set), [id(&linked)]);
+}
+
+#[test]
+fn a_shared_writable_mapping_is_a_way_to_write() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("mapped");
+    fs::write(&path, "x").unwrap();
+    let file = OpenOptions::new().read(true).write(true).open(&path).unwrap();
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    // SAFETY: a new mapping of a page, at an address of the kernel's choice.
+    let mapping = unsafe {
+        libc::mmap(
+            std::ptr::null_mut(),
+            4096,
+            protection,
+            libc::MAP_SHARED,
+            std::os::fd::AsRawFd::as_raw_fd(&file),
+            0,
+        )
+    };
+    assert_ne!(mapping, libc::MAP_FAILED);
+    drop(file);
+    let mut set = set(dir.path());
+    let marked = set.seed_files().unwrap().marked;
+    // SAFETY: the mapping made above, to which nothing refers.
+    unsafe { libc::munmap(mapping, 4096) };
+    // /proc/PID/map_files is for those with CAP_SYS_ADMIN or CAP_CHECKPOINT_RESTORE (proc(5)).
+    let allowed = rustix::process::geteuid().is_root();
+    assert_eq!(marked, usize::from(allowed));
+}
+
+#[test]
+fn symlinks_lead_nowhere() {
+    let dir = tempfile::tempdir().unwrap();
+    let units = dir.path().join("units");
+    fs::create_dir(&units).unwrap();
+    fs::write(dir.path().join("outside"), "x").unwrap();
+    fs::hard_link(dir.path().join("outside"), dir.path().join("outside2")).unwrap();
+    std::os::unix::fs::symlink("../outside", units.join("link")).unwrap();
+    std::os::unix::fs::symlink("..", units.join("up")).unwrap();
+    let mut set = set(&units);
+    assert_eq!(set.seed_files().unwrap().files, 0);
+}
+
+#[test]
+fn descriptors_are_judged_by_their_flags_and_inode() {
+    let inodes = Inodes::from([42]);
+    assert!(may_write("pos:\t0\nflags:\t0100001\nmnt_id:\t29\nino:\t42\n", &inodes));
+    assert!(may_write("pos:\t0\nflags:\t0100002\nmnt_id:\t29\n", &inodes), "before 5.14 no inode is told");
+    assert!(!may_write("pos:\t0\nflags:\t0100001\nmnt_id:\t29\nino:\t43\n", &inodes));
+    assert!(!may_write("pos:\t0\nflags:\t0100000\nmnt_id:\t29\nino:\t42\n", &inodes));
+    assert!(!may_write("", &inodes));
+}
+
+#[test]
+fn mappings_are_judged_by_their_permissions_and_inode() {
+    let inodes = Inodes::from([42]);
+    let range = |line: &'static str| shared_writable(line.as_bytes(), &inodes);
+    assert_eq!(range("7f00-7f01 rw-s 00000000 00:1a 42      /etc/systemd/system/a b\n"), Some("7f00-7f01"));
+    assert_eq!(range("7f00-7f01 rw-s 00000000 00:1a 42\n"), Some("7f00-7f01"));
+    assert_eq!(range("7f00-7f01 rw-p 00000000 00:1a 42      /x\n"), None);
+    assert_eq!(range("7f00-7f01 r--s 00000000 00:1a 42      /x\n"), None);
+    assert_eq!(range("7f00-7f01 rw-s 00000000 00:1a 43      /x\n"), None);
+    assert_eq!(range("7f00-7f01 rw-s\n"), None);
+    assert_eq!(range(""), None);
+}

@@ -1,0 +1,5 @@
+//! Init of the micro VM: see [`tests::guest`].
+
+fn main() -> ! {
+    tests::guest::main()
+}

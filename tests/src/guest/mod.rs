@@ -1,0 +1,90 @@
+//! The program that boots as init in the micro VM.
+//!
+//! `/init hooks BACKEND` tries every hook with the backend `lsm` or `fentry`; `/init burst BACKEND` counts what a flood
+//! leaves. Each result is a line on the result port: `ok NAME`, `not ok NAME: ...` or `skipped NAME: reason`; the last
+//! line is `EXIT n`.
+
+mod case;
+mod data;
+mod lives;
+mod mounts;
+mod names;
+mod paths;
+mod run;
+mod sensor;
+mod setup;
+mod text;
+mod uring;
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail, ensure};
+use sensor_common::record::counter;
+use sensor_user::probe::hooks::Backend;
+
+use sensor::Sensor;
+use setup::Results;
+
+/// Runs as init and never returns.
+pub fn main() -> ! {
+    let arguments: Vec<String> = std::env::args().collect();
+    if let Err(error) = init(&arguments) {
+        // The console: the harness shows it where there was no EXIT line.
+        eprintln!("guest: {error:#}");
+        std::process::exit(1);
+    }
+    loop {
+        std::thread::sleep(Duration::from_secs(60));
+    }
+}
+
+fn init(arguments: &[String]) -> Result<()> {
+    setup::mount_all()?;
+    let mut results = Results::open()?;
+    if let Err(error) = tests(arguments, &mut results) {
+        results.report("run", Err(error));
+    }
+    results.exit();
+    Ok(())
+}
+
+fn tests(arguments: &[String], results: &mut Results) -> Result<()> {
+    let backend = match arguments.get(2).map(String::as_str) {
+        Some("lsm") => Backend::Lsm,
+        Some("fentry") => Backend::Fentry,
+        other => bail!("no backend {other:?}"),
+    };
+    setup::load_modules()?;
+    match arguments.get(1).map(String::as_str) {
+        Some("hooks") => hooks(backend, results),
+        other => bail!("no test {other:?}"),
+    }
+}
+
+/// Every case of every table.
+fn hooks(backend: Backend, results: &mut Results) -> Result<()> {
+    setup::mount("tmpfs", "tmpfs", "/w", None)?;
+    let everywhere =
+        [data::cases(), names::cases(), paths::cases()].into_iter().flatten().collect::<Vec<_>>();
+    let once = [mounts::cases(), uring::cases()].into_iter().flatten().collect::<Vec<_>>();
+    run::prepare("/w", &everywhere)?;
+    run::prepare("/w", &once)?;
+    let holder = lives::prepare()?;
+    let mut paths = vec!["/w/watched".to_owned()];
+    paths.extend(lives::PATHS.map(str::to_owned));
+    let start = Instant::now();
+    let mut sensor = Sensor::start(backend, &paths, None)?;
+    results.say(format_args!("{} is in place after {:.1} s", backend.name(), start.elapsed().as_secs_f32()));
+    run::table(&mut sensor, results, "tmpfs", "/w", &everywhere);
+    run::table(&mut sensor, results, "tmpfs", "/w", &once);
+    lives::run_all(&mut sensor, results, holder);
+    let losses = sensor.losses()?;
+    // What `paths` does deeper than the programs walk: create and open of two cases, and of three in the control run.
+    let expected = [(counter::WALK_CUT, 10)];
+    let complete = || {
+        ensure!(losses == expected, "expected {expected:?}, got {losses:?}");
+        Ok(())
+    };
+    results.report("no record is lost, and walks that are cut short are counted", complete());
+    Ok(())
+}
