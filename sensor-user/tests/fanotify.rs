@@ -38,11 +38,12 @@ fn touch(path: &Path) {
 
 fn nothing(_: &Path, _: &Path) {}
 
-type Act = fn(&Path);
+/// What is done, and the kinds and paths that are to be told of it.
+type Case = (&'static str, fn(&Path), &'static [(&'static str, &'static str)]);
 
 #[test]
 fn each_operation_is_told_in_the_watched_directory_and_only_there() {
-    let cases: &[(&str, Act, &[(&str, &str)])] = &[
+    let cases: &[Case] = &[
         (
             "write",
             |d| fs::write(d.join("new"), "x").unwrap(),
@@ -416,6 +417,59 @@ memory.close()
             assert!(status.expect("python3 makes the mapping").success());
         });
         assert_eq!(short(&told), [("file_close_write", "mapped")]);
+    }
+}
+
+#[test]
+fn a_single_file_is_watched_by_its_name_and_by_itself() {
+    for place in places() {
+        let mut bench = Bench::new(place, |_, other| fs::write(other.join("rc.local"), "x").unwrap());
+        let file = bench.other.join("rc.local");
+        bench.set.set_specs(vec![bench::spec(&file)]);
+        let changes = bench.resolve();
+        assert!(changes.errors.is_empty(), "{:?}", changes.errors);
+        let acts: [(&str, fn(&Path), &[_]); 6] = [
+            ("write", |f| fs::write(f, "longer").unwrap(), &[("file_close_write", "rc.local")]),
+            ("truncate", |f| truncate(f, 2), &[("file_truncate", "rc.local")]),
+            (
+                "chmod",
+                |f| fs::set_permissions(f, fs::Permissions::from_mode(0o755)).unwrap(),
+                &[("file_attribute", "rc.local")],
+            ),
+            ("sibling", |f| fs::write(f.with_extension("bak"), "x").unwrap(), &[]),
+            ("replace", |f| fs::rename(f.with_extension("bak"), f).unwrap(), &[("file_rename", "rc.local")]),
+            ("unlink", |f| fs::remove_file(f).unwrap(), &[("file_unlink", "rc.local")]),
+        ];
+        for (name, act, expected) in acts {
+            let told = bench.of(|_, _| act(&file));
+            assert_eq!(short(&told), expected, "{name} on {}", place.display());
+            assert!(told.iter().all(|record| record.matched & watch::ENTRY != 0), "{name}: {told:?}");
+            bench.resolve();
+        }
+        // What was watched before is not any more.
+        let told = bench.of(|units, _| fs::write(units.join("x"), "x").unwrap());
+        assert_eq!(short(&told), []);
+        assert!(bench.fanotify.stats().directories < 8, "{:?}", bench.fanotify.stats());
+    }
+}
+
+#[test]
+fn who_acted_is_known_after_the_process_has_ended() {
+    use sensor_common::record::TaskContext;
+    use sensor_user::event::encode::{encode_exit, encode_fork};
+    for place in places() {
+        let mut bench = Bench::new(place, nothing);
+        let script = r#"echo x > "$1/by-child""#;
+        let mut child = Command::new("sh").args(["-c", script, "sh"]).arg(&bench.units).spawn().unwrap();
+        let pid = child.id();
+        assert!(child.wait().unwrap().success());
+        // What the ring says of it; the real programs' records are tested with the programs.
+        let parent = TaskContext { tgid: ME(), start_boottime_ns: 5, uid: 7, ..TaskContext::default() };
+        bench.fanotify.observe(&encode_fork(1, parent, pid, 12_345));
+        bench.fanotify.observe(&encode_exit(2, pid, 12_345, 0));
+        let told = bench.told();
+        assert_eq!(short(&told), [("file_create", "by-child"), ("file_close_write", "by-child")]);
+        assert!(told.iter().all(|record| (record.tgid, record.start_ns) == (pid, 12_345)), "{told:?}");
     }
 }
 

@@ -68,7 +68,8 @@ pub fn places() -> Vec<&'static Path> {
     places
 }
 
-fn spec(path: &Path) -> Spec {
+/// One path.
+pub fn spec(path: &Path) -> Spec {
     Spec { path: path.to_str().unwrap().to_owned(), class: Some(WatchClass::SystemUnit), owner: None }
 }
 

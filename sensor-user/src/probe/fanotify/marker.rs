@@ -24,7 +24,7 @@ const EVERYWHERE: u64 =
 /// Reported of each watched directory and what lies directly in it.
 const INSIDE: u64 = libc::FAN_MODIFY | libc::FAN_ATTRIB | libc::FAN_ONDIR | libc::FAN_EVENT_ON_CHILD;
 /// Reported of a marked object that is watched without what lies in it.
-const ITSELF: u64 = libc::FAN_MODIFY | libc::FAN_ATTRIB | libc::FAN_ONDIR;
+const ITSELF: u64 = libc::FAN_MODIFY | libc::FAN_ATTRIB;
 
 /// Files in the tables below which those that are gone are not looked for.
 const SWEEP_AT: usize = 2048;
@@ -97,18 +97,17 @@ impl Shared {
                 .map_err(|source| failed("a filesystem", source))?;
             filesystem.marked = true;
         }
-        let (path, seen) = filesystem.look(object).map_err(|source| failed("an object", source))?;
+        let (opened, seen) = filesystem.look(object).map_err(|source| failed("an object", source))?;
         let before = self.tables.objects.insert(object.clone(), mark);
-        if FileType::from_raw_mode(seen.identity.mode) == FileType::Directory {
+        let is_directory = FileType::from_raw_mode(seen.identity.mode) == FileType::Directory;
+        if is_directory {
             let place = self.places.get(object).cloned().flatten();
             self.tables.add_directory(object, place);
             if let Some(known) = self.tables.directories.get_mut(object) {
                 known.seen = Some(seen);
             }
         } else {
-            let path = handle::path_of(path.as_fd()).unwrap_or_default();
-            let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
-            let place = (Key::default(), name.into());
+            let place = filesystem.place_of_file(opened.as_fd(), object).unwrap_or_default();
             self.tables.add_file(object, File { number: mark.number, place, seen });
         }
         let was = before.map_or(0, |mark| mark.flags);
@@ -118,7 +117,8 @@ impl Shared {
             self.stale |= was & watch::SUBTREE != 0 && mark.flags & watch::SUBTREE == 0;
             let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
             let opened = self.open(object, flags).map_err(|source| failed("an object", source))?;
-            self.mark_object(opened.as_fd(), ITSELF).map_err(|source| failed("an object", source))?;
+            let mask = ITSELF | if is_directory { libc::FAN_ONDIR } else { 0 };
+            self.mark_object(opened.as_fd(), mask).map_err(|source| failed("an object", source))?;
         }
         Ok(())
     }
@@ -283,10 +283,11 @@ impl Shared {
         if std::mem::take(&mut self.stale) {
             for key in self.tables.prune() {
                 if let Ok(directory) = self.open(&key, OFlags::RDONLY | OFlags::DIRECTORY) {
-                    let removed =
-                        sys::mark(self.group.as_fd(), libc::FAN_MARK_REMOVE, INSIDE, directory.as_fd());
-                    // A directory that was removed has lost its mark already.
-                    let _no_mark_is_fine = removed;
+                    // One that was removed has lost its mark already.
+                    let (group, flags) = (self.group.as_fd(), libc::FAN_MARK_REMOVE);
+                    if let Err(error) = sys::mark(group, flags, INSIDE, directory.as_fd()) {
+                        tracing::debug!(%error, "cannot take the mark from a directory");
+                    }
                 }
             }
         }

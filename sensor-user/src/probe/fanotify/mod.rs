@@ -2,7 +2,7 @@
 //! that those programs would have made.
 //!
 //! Needs Linux 5.17 (`FAN_RENAME`, `FAN_REPORT_TARGET_FID`), `CAP_SYS_ADMIN` and `CAP_DAC_READ_SEARCH`. A filesystem is
-//! watched as a whole, so bind mounts, namespaces, hard links and io_uring change nothing, and a directory that
+//! watched as a whole, so bind mounts, namespaces, hard links and `io_uring` change nothing, and a directory that
 //! appears is covered by its own creation event. What differs from the kernel programs:
 //! - A record comes after the operation, with the attributes that the object has when the event is read, and with the
 //!   time of that moment.

@@ -22,7 +22,7 @@ use crate::event::encode::FileRecordBuilder;
 /// Bytes of the mount table that are read: more than 100,000 mounts.
 const TABLE_MAX: u64 = 32 << 20;
 
-/// One line of the mount table (proc_pid_mountinfo(5)).
+/// One line of the mount table (`proc_pid_mountinfo(5)`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Line {
     id: u64,
