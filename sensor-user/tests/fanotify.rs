@@ -625,3 +625,44 @@ async fn both_descriptors_wake_tokio() {
     assert!(status.success() && undone.success());
     drop(woken.expect("the mount table wakes").unwrap());
 }
+
+/// With the real ring: the processes of the events are those of the process records, to the nanosecond.
+#[test]
+fn the_rings_records_tell_who_acted() {
+    use sensor_user::event::decode::{Event, decode};
+    use sensor_user::probe::btf::Btf;
+    use sensor_user::probe::hooks::Backend;
+    use sensor_user::probe::load::{self, Options};
+    let Some(place) = places().into_iter().next() else { return };
+    let loaded = Btf::of_running_kernel()
+        .map_err(load::LoadError::from)
+        .and_then(|btf| load::load(Backend::Fanotify, &btf, &Options::default()));
+    let mut loaded = match loaded {
+        Ok(loaded) => loaded,
+        Err(error) => {
+            assert_ne!(std::env::var("SVCSENSOR_REQUIRE_TOOLS").as_deref(), Ok("1"), "{error}");
+            println!("skipped: {error}");
+            return;
+        }
+    };
+    let mut ring = loaded.take_ring().unwrap();
+    let mut bench = Bench::new(place, nothing);
+    // A subshell: forked, never executed, and gone when its events are read.
+    let script = r#"(echo x > "$1/by-subshell"); exec true"#;
+    let mut child = Command::new("sh").args(["-c", script, "sh"]).arg(&bench.units).spawn().unwrap();
+    let pid = child.id();
+    assert!(child.wait().unwrap().success());
+    let mut forked = None;
+    while let Some(record) = ring.next() {
+        bench.fanotify.observe(&record);
+        if let Ok(Event::Fork(fork)) = decode(&record) {
+            if fork.task.tgid == pid {
+                forked = Some((fork.child_tgid, fork.child_start_boottime_ns));
+            }
+        }
+    }
+    let told = bench.told();
+    assert_eq!(short(&told), [("file_create", "by-subshell"), ("file_close_write", "by-subshell")]);
+    let forked = forked.expect("the subshell's fork");
+    assert!(told.iter().all(|record| (record.tgid, record.start_ns) == forked), "{forked:?}: {told:?}");
+}

@@ -15,6 +15,8 @@
 //! - A file made with `O_TMPFILE` and linked afterwards is a `FILE_CREATE`. The existing name of a hard link (`other`) is
 //!   told where it is watched or the kernel still knows it.
 //! - Only the process is known, not the thread; one that has ended and that no ring record told of is a number.
+//! - A filesystem without file handles that can be opened again (overlayfs without `nfs_export`, proc) cannot be
+//!   watched; marking says so.
 //! - What is above [`tables::ENTRIES_MAX`] directories or files is not watched below the first level, and counted.
 
 mod change;
@@ -118,7 +120,8 @@ pub struct Fanotify {
     modified: HashMap<Key, Modified>,
     buffer: Box<[u8]>,
     stats: Stats,
-    complete_ns: u64,
+    /// When the queue was last read to its end.
+    complete_ns: Option<u64>,
 }
 
 impl AsFd for Fanotify {
@@ -142,7 +145,7 @@ impl Fanotify {
             modified: HashMap::new(),
             buffer: vec![0; BUFFER].into_boxed_slice(),
             stats: Stats::default(),
-            complete_ns: 0,
+            complete_ns: None,
         })
     }
 
@@ -174,6 +177,7 @@ impl Fanotify {
     /// Where the queue cannot be read.
     pub fn read(&mut self, now_ns: u64, emit: &mut dyn FnMut(&[u8])) -> Result<Reading, FanotifyError> {
         let mut reading = Reading::default();
+        let since_boottime_ns = *self.complete_ns.get_or_insert(now_ns);
         let mut out = Vec::new();
         self.shared.borrow_mut().settle();
         for turn in 0..BUFFERS {
@@ -187,19 +191,20 @@ impl Fanotify {
             if self.events(length, now_ns, &mut out) {
                 self.stats.overflows += 1;
                 let found = self.rescan(now_ns, &mut out);
-                reading.overflow = Some(Overflow { since_boottime_ns: self.complete_ns, found });
+                reading.overflow = Some(Overflow { since_boottime_ns, found });
             }
             for record in out.drain(..) {
                 emit(&record);
             }
         }
         if !reading.more {
-            self.complete_ns = now_ns;
+            self.complete_ns = Some(now_ns);
         }
         {
             let mut shared = self.shared.borrow_mut();
             let (tasks, modified) = (&self.tasks, &mut self.modified);
-            Report { shared: &mut shared, tasks, modified, now_ns, out: &mut out }.overdue();
+            let contexts = HashMap::new();
+            Report { shared: &mut shared, tasks, contexts, modified, now_ns, out: &mut out }.overdue();
         }
         for record in out {
             emit(&record);
@@ -212,7 +217,8 @@ impl Fanotify {
         let mut overflow = false;
         let mut shared = self.shared.borrow_mut();
         let (tasks, modified) = (&self.tasks, &mut self.modified);
-        let mut report = Report { shared: &mut shared, tasks, modified, now_ns, out };
+        let contexts = HashMap::new();
+        let mut report = Report { shared: &mut shared, tasks, contexts, modified, now_ns, out };
         for event in Events::new(&self.buffer[..length]) {
             self.stats.events += 1;
             match event {

@@ -11,7 +11,7 @@ use super::change::Modified;
 use super::handle;
 use super::marker::Shared;
 use super::parse::{Entry, Event};
-use super::tables::{File, Found, Key, Seen};
+use super::tables::{File, Found, Key, Place, Seen};
 use super::tasks::Tasks;
 use crate::event::encode::FileRecordBuilder;
 
@@ -19,6 +19,8 @@ use crate::event::encode::FileRecordBuilder;
 pub(super) struct Report<'a> {
     pub shared: &'a mut Shared,
     pub tasks: &'a Tasks,
+    /// Of the processes in this batch, each looked up once.
+    pub contexts: HashMap<u32, TaskContext>,
     pub modified: &'a mut HashMap<Key, Modified>,
     pub now_ns: u64,
     pub out: &'a mut Vec<Vec<u8>>,
@@ -66,7 +68,10 @@ impl Report<'_> {
             self.real_place(event.entry, key)
         };
         let place = place.as_ref().map(|(directory, name)| (&directory[..], &name[..]));
-        let task = self.tasks.context(event.pid);
+        if self.shared.tables.find(place, key).matched == 0 {
+            return false;
+        }
+        let task = self.task(event.pid);
         let object = self.object(key);
 
         let (created, deleted) = (event.mask & libc::FAN_CREATE != 0, event.mask & libc::FAN_DELETE != 0);
@@ -91,6 +96,10 @@ impl Report<'_> {
             self.deleted(task, place, &object, on_directory);
         }
         true
+    }
+
+    fn task(&mut self, tgid: u32) -> TaskContext {
+        *self.contexts.entry(tgid).or_insert_with(|| self.tasks.context(tgid))
     }
 
     pub fn object<'e>(&self, key: Option<&'e [u8]>) -> Object<'e> {
@@ -123,17 +132,18 @@ impl Report<'_> {
         handle::key(opened.as_fd(), &name).is_ok_and(|found| key.is_none_or(|key| *found == *key))
     }
 
-    /// The names of an object as a record has them.
-    fn names(&self, found: &Found, place: Option<PlaceRef<'_>>) -> Vec<u8> {
+    /// The names of an object as a record has them; false where those above are not known any more.
+    fn names(&self, found: &Found, place: Option<PlaceRef<'_>>) -> (Vec<u8>, bool) {
         if found.matched & !watch::FILE != 0 {
-            return found.path.clone();
+            return (found.path.clone(), true);
         }
-        let Some((directory, name)) = place else { return Vec::new() };
+        let Some((directory, name)) = place else { return (Vec::new(), false) };
         let above = self.shared.filesystem(directory).and_then(|filesystem| filesystem.path(directory).ok());
+        let whole = above.is_some();
         let mut path = above.unwrap_or_default();
         path.push(b'/');
         path.extend_from_slice(name);
-        path
+        (path, whole)
     }
 
     pub fn record(
@@ -144,10 +154,16 @@ impl Report<'_> {
         place: Option<PlaceRef<'_>>,
         seen: Option<Seen>,
     ) -> FileRecordBuilder {
-        let names = self.names(found, place);
+        let (names, whole) = self.names(found, place);
         FileRecordBuilder::new(kind, self.now_ns, task)
             .path(found.number, found.matched, &names)
+            .path_cut(!whole)
             .object(seen.unwrap_or_default().identity)
+    }
+
+    fn with_other(&self, record: FileRecordBuilder, found: &Found, place: PlaceRef<'_>) -> FileRecordBuilder {
+        let (names, whole) = self.names(found, Some(place));
+        record.other(found.number, found.matched, &names).path_cut(!whole)
     }
 
     fn created(
@@ -180,12 +196,11 @@ impl Report<'_> {
             record = record.extra(target.unwrap_or_default().as_bytes());
         }
         if kind == kind::FILE_LINK {
-            if let Some(known) = known.as_ref().filter(|known| !known.place.0.is_empty()) {
-                let old = (&*known.place.0, &*known.place.1);
+            let other = known.map(|known| known.place).or_else(|| self.other_name(object, place));
+            if let Some((directory, name)) = other.as_ref().filter(|(directory, _)| !directory.is_empty()) {
+                let old = (&**directory, &**name);
                 let other = self.shared.tables.find(Some(old), object.key);
-                record = record.other(other.number, other.matched, &self.names(&other, Some(old)));
-            } else if let Some(path) = self.other_name(object, place) {
-                record = record.other(watch::NONE, 0, &path);
+                record = self.with_other(record, &other, old);
             }
         }
         self.out.push(record.build());
@@ -194,9 +209,10 @@ impl Report<'_> {
     }
 
     /// Another name of a file, where the kernel still has one at hand.
-    fn other_name(&self, object: &Object<'_>, place: PlaceRef<'_>) -> Option<Vec<u8>> {
-        let path = handle::path_of(object.opened.as_ref()?.as_fd()).ok()?;
-        (path.starts_with(b"/") && path != self.names(&Found::NOTHING, Some(place))).then_some(path)
+    fn other_name(&self, object: &Object<'_>, place: PlaceRef<'_>) -> Option<Place> {
+        let (key, opened) = object.key.zip(object.opened.as_ref())?;
+        let other = self.shared.filesystem(key)?.place_of_file(opened.as_fd(), key)?;
+        ((&*other.0, &*other.1) != place).then_some(other)
     }
 
     /// Notes what lies in a covered directory from now on.
@@ -251,13 +267,9 @@ impl Report<'_> {
             return false;
         }
         let object = self.object(event.object);
-        let other = self.names(&from, Some(old));
-        let task = self.tasks.context(event.pid);
-        let record = self.record(kind::FILE_RENAME, task, &found, Some(new), object.seen).other(
-            from.number,
-            from.matched,
-            &other,
-        );
+        let task = self.task(event.pid);
+        let record = self.record(kind::FILE_RENAME, task, &found, Some(new), object.seen);
+        let record = self.with_other(record, &from, old);
         self.out.push(record.build());
         let on_directory = event.mask & libc::FAN_ONDIR != 0;
         let Some(key) = event.object else { return true };
