@@ -9,7 +9,9 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// What a record is about ([`Header::kind`]), and the index of its counters. A number is never reused.
 pub mod kind {
-    /// A regular file was created: `inode_create`. The object's identity is still empty.
+    /// A regular file is about to be created: `inode_create`. The object's identity is still empty. An open with
+    /// `O_CREAT` of a file that is there, but not in the kernel's cache of names, asks for the permission too
+    /// (fs/namei.c, `lookup_open`): what the open then did is told by [`super::flags::CREATED`].
     pub const FILE_CREATE: u16 = 1;
     /// A file was opened for writing (truncation by `O_TRUNC` included).
     pub const FILE_OPEN_WRITE: u16 = 2;
@@ -128,6 +130,8 @@ pub mod flags {
     pub const EXE_SCRIPT: u16 = 1 << 5;
     /// argv could not be read from the new process's memory.
     pub const ARGS_UNREADABLE: u16 = 1 << 6;
+    /// An open for writing has just created the file.
+    pub const CREATED: u16 = 1 << 7;
 }
 
 /// Indices of the counter array: below [`kind::KERNEL_KINDS`] the records of that kind that found no room.

@@ -52,6 +52,10 @@ pub static FILES: LruHashMap<WatchKey, WatchValue> = LruHashMap::with_max_entrie
 #[map]
 pub static CHILDREN: HashMap<ChildKey, WatchValue> = HashMap::with_max_entries(limits::CHILD_ENTRIES as u32, 0);
 
+/// Processes whose end was told, by (start, tgid): two of their threads may both take themselves for the last.
+#[map]
+pub static EXITS: LruHashMap<[u64; 2], u8> = LruHashMap::with_max_entries(limits::EXIT_ENTRIES as u32, 0);
+
 /// What the hook saw of the learner's open.
 #[map]
 pub static LEARNED: Array<Learned> = Array::with_max_entries(1, 0);

@@ -5,6 +5,7 @@ mod bench;
 mod ebpf;
 mod run;
 mod sh;
+mod test;
 mod vm;
 
 use clap::{Parser, Subcommand};
@@ -21,6 +22,8 @@ struct Cli {
 enum Command {
     /// Build the sensor and start it, alerts in this terminal (arguments after `--` go to `svcsensor run`)
     Run(run::Args),
+    /// Run the tests
+    Test(test::Args),
     /// Build the kernel object from source; commit it with its manifest, or check the committed one
     BuildEbpf(ebpf::Args),
     /// Count what the programs cost in instructions, against empty ones in the same places
@@ -33,6 +36,7 @@ fn main() -> anyhow::Result<()> {
     ebpf::rustc_wrapper()?;
     match Cli::parse().command {
         Command::Run(args) => run::main(&args),
+        Command::Test(args) => test::main(&args),
         Command::BuildEbpf(args) => ebpf::main(&args),
         Command::Bench(args) => bench::main(&args),
         Command::Vm(args) => vm::main(&args),

@@ -16,6 +16,8 @@ use crate::task;
 
 /// `FMODE_WRITE` (include/linux/fs.h).
 const FMODE_WRITE: u32 = 2;
+/// `FMODE_CREATED` (include/linux/fs.h).
+const FMODE_CREATED: u32 = 1 << 20;
 /// `ATTR_MODE | ATTR_UID | ATTR_GID` (include/linux/fs.h).
 const ATTR_OWNERSHIP: u32 = 1 | 2 | 4;
 /// `ATTR_SIZE` (include/linux/fs.h).
@@ -49,6 +51,8 @@ struct Report {
     argument: u64,
     /// A kernel string; null for none.
     extra: Address,
+    /// Of [`flags`].
+    flags: u16,
 }
 
 impl Report {
@@ -63,6 +67,7 @@ impl Report {
             other_found: Found::NOTHING,
             argument,
             extra: core::ptr::null(),
+            flags: 0,
         }
     }
 
@@ -85,7 +90,7 @@ impl Report {
             return true;
         }
         let mut cursor = Cursor { base, offset: size_of::<FileRecord>(), truncated: false };
-        let mut flags = 0;
+        let mut flags = self.flags;
 
         let extra_at = cursor.offset;
         if !self.extra.is_null() {
@@ -195,7 +200,8 @@ fn forget(inode: Address) {
 /// A file is opened. Also how userspace learns a directory's identity as the hooks see it.
 #[inline(always)]
 pub fn open(file: Address) {
-    if load::<u32>(file, offset!(file_mode)) & FMODE_WRITE == 0 {
+    let mode: u32 = load(file, offset!(file_mode));
+    if mode & FMODE_WRITE == 0 {
         // SAFETY: a plain integer that userspace sets.
         if unsafe { core::ptr::read_volatile(&raw const LEARNER) } != u32::MAX {
             learn(load(file, offset!(file_inode)));
@@ -207,7 +213,9 @@ pub fn open(file: Address) {
     if found.matched != 0 {
         remember(load(file, offset!(file_inode)), &found);
         let opened_with: u32 = load(file, offset!(file_flags));
-        Report::of(kind::FILE_OPEN_WRITE, dentry, found, opened_with as u64).emit();
+        let mut report = Report::of(kind::FILE_OPEN_WRITE, dentry, found, opened_with as u64);
+        report.flags = if mode & FMODE_CREATED != 0 { flags::CREATED } else { 0 };
+        report.emit();
     }
 }
 

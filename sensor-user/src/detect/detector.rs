@@ -195,6 +195,9 @@ impl Detector {
         if loss.kind <= kind::UMOUNT {
             finding.reason(40, "they concerned watched files");
         }
+        if loss.at_least {
+            finding.reason(0, "at least as many; the kernel does not say how many");
+        }
         finding
     }
 

@@ -156,6 +156,9 @@ pub struct Loss {
     pub kind: u16,
     /// How many.
     pub dropped: u64,
+    /// `dropped` is a lower bound: the kernel does not say how many (fanotify(7), `FAN_Q_OVERFLOW`).
+    #[serde(default)]
+    pub at_least: bool,
     /// Not before this moment on `CLOCK_BOOTTIME`, in nanoseconds.
     pub since_boottime_ns: u64,
 }

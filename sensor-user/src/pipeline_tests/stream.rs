@@ -63,7 +63,7 @@ fn draining_brings_everything_out() {
 #[test]
 fn loss_is_told_by_weight() {
     let mut machine = Machine::new();
-    let loss = |kind, dropped| Loss { kind, dropped, since_boottime_ns: 0 };
+    let loss = |kind, dropped| Loss { kind, dropped, at_least: false, since_boottime_ns: 0 };
     machine.user(kind::LOSS, &loss(kind::PROCESS_EXEC, 1234));
     let alert = machine.one();
     assert_eq!((alert.rule.id, alert.severity), ("sensor.records.lost", Severity::Low));

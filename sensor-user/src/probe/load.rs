@@ -56,6 +56,9 @@ pub enum LoadError {
         /// Why.
         source: MapError,
     },
+    /// fanotify is not allowed.
+    #[error(transparent)]
+    Fanotify(#[from] super::fanotify::FanotifyError),
     /// The programs' own diagnostics cannot be read.
     #[error("cannot read the kernel programs' diagnostics: {0}; run without --kernel-log")]
     Log(String),

@@ -204,7 +204,10 @@ impl<M: Marker> WatchSet<M> {
         let mut now = HashMap::new();
         for (number, opened, directory) in plan.directories {
             let known = self.directories.get(&number);
-            if self.resolved_once && known.is_none_or(|known| known.identities != directory.identities) {
+            // On overlayfs a directory that is copied up keeps one identity of two: it is still the same.
+            let same =
+                |known: &Directory<_>| known.identities.iter().any(|one| directory.identities.contains(one));
+            if self.resolved_once && !known.is_some_and(same) {
                 scan(opened.as_fd(), number, &mut changes.found);
             }
             now.insert(number, directory);

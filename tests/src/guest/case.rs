@@ -56,6 +56,11 @@ pub struct Place {
     pub mount: PathBuf,
     /// Whether stat(2) gives the device that the kernel's superblock has: btrfs and overlayfs give another.
     pub stat_has_device: bool,
+    /// Whether it is a filesystem of layers, whose own work on them gives further records: copying a file up, and the
+    /// same operation once more below.
+    pub layers: bool,
+    /// The watched directory (in the control run an unwatched one).
+    pub top: PathBuf,
     /// The case's directory below the watched one.
     pub watched: PathBuf,
     /// The case's directory below the unwatched one.
@@ -65,12 +70,13 @@ pub struct Place {
 impl Place {
     /// The place of a case on the filesystem mounted at `mount`; in the control run nothing of it is watched.
     pub fn new(mount: &str, case: &str, control: bool) -> Self {
-        let stat_has_device = !mount.ends_with("btrfs");
+        let stat_has_device = !["/btrfs", "/overlay"].contains(&mount);
         let mount = PathBuf::from(mount);
-        let watched = mount.join(if control { "control" } else { "watched" }).join(case);
+        let top = mount.join(if control { "control" } else { "watched" });
         let plain =
             mount.join("plain").join(if control { format!("{case}-control") } else { case.to_owned() });
-        Self { watched, plain, mount, stat_has_device }
+        let layers = mount.ends_with("overlay");
+        Self { watched: top.join(case), top, plain, mount, stat_has_device, layers }
     }
 
     /// The path of a name: below the watched directory, or with a colon below the unwatched one.

@@ -17,8 +17,8 @@ const RW: ProtFlags = ProtFlags::READ.union(ProtFlags::WRITE);
 #[rustfmt::skip]
 pub fn cases() -> Vec<Case> {
     vec![
-        case("create", |at| Ok(fs::write(at.at("a"), "x")?), &["create a 666", "open_write a trunc", "close_write a"]),
-        case("create-exclusive", create_exclusive, &["create a 640", "open_write a", "close_write a"]),
+        case("create", |at| Ok(fs::write(at.at("a"), "x")?), &["create a 666", "open_write a trunc created", "close_write a"]),
+        case("create-exclusive", create_exclusive, &["create a 640", "open_write a created", "close_write a"]),
         case_with("open-for-writing", &["a"], open_for_writing, &["open_write a", "close_write a"]),
         case_with("append", &["a"], append, &["open_write a append", "close_write a append"]),
         case_with("open-truncating", &["a"], |at| Ok(fs::write(at.at("a"), "x")?),

@@ -134,9 +134,11 @@ impl Scene<'_> {
     fn when(&mut self, act: impl FnOnce() -> Result<()>, want: &[&str]) -> Result<()> {
         let place = Place {
             mount: "/w".into(),
+            top: "/nowhere".into(),
             watched: "/nowhere".into(),
             plain: "/nowhere".into(),
             stat_has_device: true,
+            layers: false,
         };
         run::expect(self.sensor, &place, Who::Actor, act, want)
     }
@@ -156,8 +158,11 @@ impl Scene<'_> {
 
     /// A file written at a path that is watched with everything below it.
     fn write(&mut self, path: &str) -> Result<()> {
-        let want =
-            [format!("create {path} 666"), format!("open_write {path} trunc"), format!("close_write {path}")];
+        let want = [
+            format!("create {path} 666"),
+            format!("open_write {path} trunc created"),
+            format!("close_write {path}"),
+        ];
         self.when(|| Ok(fs::write(path, "x")?), &[&want[0], &want[1], &want[2]])
     }
 }
@@ -173,7 +178,7 @@ fn made(scene: &mut Scene<'_>) -> Result<()> {
             "mkdir /w/late/a (pending) 777",
             "mkdir /w/late/a/b (pending) 777",
             "create /w/late/a/b/at-once (pending) 666",
-            "open_write /w/late/a/b/at-once (pending) trunc",
+            "open_write /w/late/a/b/at-once (pending) trunc created",
             "close_write /w/late/a/b/at-once (pending)",
         ],
     )?;
@@ -190,7 +195,7 @@ fn moved(scene: &mut Scene<'_>) -> Result<()> {
         || Ok(fs::write("/w/moved/units/at-once", "x")?),
         &[
             "create /w/moved/units/at-once (pending) 666",
-            "open_write /w/moved/units/at-once (pending) trunc",
+            "open_write /w/moved/units/at-once (pending) trunc created",
             "close_write /w/moved/units/at-once (pending)",
         ],
     )?;
@@ -235,7 +240,7 @@ fn removed(scene: &mut Scene<'_>) -> Result<()> {
         &[
             "mkdir /w/gone/units (entry|pending) 777",
             "create /w/gone/units/x (pending) 666",
-            "open_write /w/gone/units/x (pending) trunc",
+            "open_write /w/gone/units/x (pending) trunc created",
             "close_write /w/gone/units/x (pending)",
         ],
     )?;
@@ -362,9 +367,11 @@ fn seeded(scene: &mut Scene<'_>) -> Result<()> {
     let names = scene.sensor.names.clone();
     let place = Place {
         mount: "/w".into(),
+        top: "/w/seed".into(),
         watched: "/w/seed".into(),
         plain: "/nowhere".into(),
         stat_has_device: true,
+        layers: false,
     };
     let text = super::text::Text { names: &names, place: &place };
     scene.sensor.drain(|record| got.extend(text.file(record)));

@@ -5,15 +5,19 @@
 //! line is `EXIT n`.
 
 mod case;
+mod context;
 mod data;
+mod filesystems;
 mod lives;
 mod mounts;
 mod names;
 mod paths;
+mod process;
 mod run;
 mod sensor;
 mod setup;
 mod text;
+mod tiny;
 mod uring;
 
 use std::time::{Duration, Instant};
@@ -66,21 +70,40 @@ fn hooks(backend: Backend, results: &mut Results) -> Result<()> {
     setup::mount("tmpfs", "tmpfs", "/w", None)?;
     let everywhere =
         [data::cases(), names::cases(), paths::cases()].into_iter().flatten().collect::<Vec<_>>();
-    let once = [mounts::cases(), uring::cases()].into_iter().flatten().collect::<Vec<_>>();
+    let once =
+        [names::in_memory(), mounts::cases(), uring::cases()].into_iter().flatten().collect::<Vec<_>>();
     run::prepare("/w", &everywhere)?;
     run::prepare("/w", &once)?;
+    process::prepare()?;
     let holder = lives::prepare()?;
     let mut paths = vec!["/w/watched".to_owned()];
     paths.extend(lives::PATHS.map(str::to_owned));
+    let mut disks = Vec::new();
+    for disk in filesystems::DISKS {
+        if disk.prepare(results, &everywhere)? {
+            paths.push(disk.watched());
+            disks.push(disk);
+        }
+    }
+    filesystems::prepare_overlay()?;
+    paths.push(filesystems::OVERLAY_WATCHED.to_owned());
     let start = Instant::now();
     let mut sensor = Sensor::start(backend, &paths, None)?;
     results.say(format_args!("{} is in place after {:.1} s", backend.name(), start.elapsed().as_secs_f32()));
     run::table(&mut sensor, results, "tmpfs", "/w", &everywhere);
     run::table(&mut sensor, results, "tmpfs", "/w", &once);
+    for disk in &disks {
+        disk.run(&mut sensor, results, &everywhere);
+    }
+    filesystems::run_overlay(&mut sensor, results);
+    process::run_all(&mut sensor, results);
+    context::run_all(&mut sensor, results);
+    sensor.drain(|_| {});
     lives::run_all(&mut sensor, results, holder);
     let losses = sensor.losses()?;
-    // What `paths` does deeper than the programs walk: create and open of two cases, and of three in the control run.
-    let expected = [(counter::WALK_CUT, 10)];
+    // What `paths` does deeper than the programs walk, on each filesystem: create and open of two cases, and of three
+    // in the control run.
+    let expected = [(counter::WALK_CUT, 10 * (1 + disks.len() as u64))];
     let complete = || {
         ensure!(losses == expected, "expected {expected:?}, got {losses:?}");
         Ok(())

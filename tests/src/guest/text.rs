@@ -1,7 +1,7 @@
 //! Records as lines of text, so that what a case expects reads as data.
 //!
 //! `KIND PATH [< OTHER] [-> EXTRA] [DETAILS]`: names below the case's directory as they are, those below the unwatched
-//! one with a colon, others from the root. A path found by something other than its directory has that in
+//! one with a colon, those elsewhere below the watched one with a circumflex, others from the root. A path found by something other than its directory has that in
 //! parentheses.
 
 use std::collections::HashMap;
@@ -80,7 +80,11 @@ impl Text<'_> {
             line.push(' ');
             line += &detail;
         }
-        for (flag, text) in [(flags::PATH_TRUNCATED, " path-cut"), (flags::EXTRA_TRUNCATED, " extra-cut")] {
+        for (flag, text) in [
+            (flags::CREATED, " created"),
+            (flags::PATH_TRUNCATED, " path-cut"),
+            (flags::EXTRA_TRUNCATED, " extra-cut"),
+        ] {
             if record.header.flags & flag != 0 {
                 line += text;
             }
@@ -105,9 +109,11 @@ impl Text<'_> {
             let rest = full.strip_prefix(directory.to_str()?)?;
             if rest.is_empty() { Some(".") } else { rest.strip_prefix('/') }
         };
-        let mut text = match (below(&self.place.watched), below(&self.place.plain)) {
-            (Some(name), _) => unnumbered(name),
-            (_, Some(name)) => format!(":{}", unnumbered(name)),
+        let Place { watched, plain, top, .. } = self.place;
+        let mut text = match (below(watched), below(plain), below(top)) {
+            (Some(name), _, _) => unnumbered(name),
+            (_, Some(name), _) => format!(":{}", unnumbered(name)),
+            (_, _, Some(name)) => format!("^{name}"),
             _ => full,
         };
         let how: Vec<&str> = [

@@ -26,7 +26,7 @@ enum How {
 /// The table.
 #[rustfmt::skip]
 pub fn cases() -> Vec<Case> {
-    let written = ["create a 600", "open_write a", "close_write a"];
+    let written = ["create a 600", "open_write a created", "close_write a"];
     let needs = |code: u8, case: Case| Case { skip: lacks(code), ..case };
     vec![
         needs(opcode::OpenAt::CODE, case("uring-create", |at| write(at, How::Inline), &written)),

@@ -15,6 +15,7 @@ pub mod micro;
 mod qemu;
 mod sources;
 mod suites;
+pub mod tool;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};

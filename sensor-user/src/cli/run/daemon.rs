@@ -10,8 +10,9 @@ use sensor_common::record::{counter, kind};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::MissedTickBehavior;
 
+use super::files::Files;
 use super::stream::Stream;
-use super::watching::Watching;
+use super::watching::{Marks, Watching};
 use super::{Args, LogLevels, filter, probe};
 use crate::config::{self, Config, Output};
 use crate::detect::rules::RULES;
@@ -20,6 +21,8 @@ use crate::event::user::{Host, Loss};
 use crate::metrics::health::Health;
 use crate::metrics::server::{self, Bounds};
 use crate::metrics::{Metrics, TableUse};
+use crate::probe::fanotify::Overflow;
+use crate::probe::hooks::Backend;
 use crate::probe::load::Loaded;
 use crate::probe::mark::MapMarker;
 use crate::probe::watches;
@@ -104,6 +107,7 @@ struct Daemon {
     config: Config,
     loaded: Loaded,
     ring: Ring,
+    files: Files,
     counters: Array<MapData, u64>,
     /// Drops by kind that are told already.
     told: [u64; kind::KERNEL_KINDS as usize],
@@ -115,6 +119,8 @@ struct Daemon {
     sinks: Sinks,
     metrics: Arc<Metrics>,
     health: Arc<Health>,
+    /// What could not be watched at the last walk: said once.
+    complaints: Vec<String>,
     /// Nobody reads standard output any more.
     closed: bool,
 }
@@ -135,7 +141,16 @@ impl Daemon {
             tracing::warn!(%error, "cannot read the user database: homes are not watched, users have no names");
             Vec::new()
         });
-        let watching = Watching::new(MapMarker::new(&mut loaded)?, root, &config, &users);
+        let (files, marks) = match loaded.backend {
+            Backend::Lsm | Backend::Fentry => {
+                (Files::Ring, Marks::Maps(Box::new(MapMarker::new(&mut loaded)?)))
+            }
+            Backend::Fanotify => {
+                let (files, marker) = Files::fanotify(root)?;
+                (files, Marks::Fanotify(marker))
+            }
+        };
+        let watching = Watching::new(marks, root, &config, &users);
         let host = snapshot::host(loaded.backend.name());
         let told = [0; kind::KERNEL_KINDS as usize];
         let told_at = boottime_ns();
@@ -143,6 +158,7 @@ impl Daemon {
             config,
             loaded,
             ring,
+            files,
             counters,
             told,
             told_at,
@@ -153,6 +169,7 @@ impl Daemon {
             sinks,
             metrics,
             health,
+            complaints: Vec::new(),
             closed: false,
         })
     }
@@ -191,28 +208,37 @@ impl Daemon {
                 _ = signals.reload.recv() => self.reload(args, levels),
                 _ = figures.tick() => self.bring_figures_up_to_date(),
                 () = tokio::time::sleep_until(walk_at.into()) => self.walk()?,
+                woken = self.files.woken() => woken.context("cannot wait for file events")?,
                 woken = self.ring.woken() => woken.context("cannot wait for the ring buffer")?,
                 _ = look.tick() => {}
             }
-            self.take_what_waits().await;
+            self.take_what_waits().await?;
             self.loaded.flush_log();
         }
         self.end().await
     }
 
-    /// Empties the ring; alerts leave after each batch.
-    async fn take_what_waits(&mut self) {
+    /// Empties the ring, and what else brings records; alerts leave after each batch.
+    async fn take_what_waits(&mut self) -> anyhow::Result<()> {
         loop {
-            let (stream, watching) = (&mut self.stream, &mut self.watching);
+            let (stream, watching, files) = (&mut self.stream, &mut self.watching, &mut self.files);
             let (config, users) = (&self.config, &self.users);
             let drained = self.ring.drain(|record| {
                 stream.take(record);
                 watching.observe(record, config, users);
+                files.observe(record);
             });
+            let taken = files.read(|record| {
+                stream.take(record);
+                watching.observe(record, config, users);
+            })?;
+            if let Some(overflow) = taken.overflow {
+                self.tell_overflow(overflow);
+            }
             self.stream.tick();
             self.send();
             self.health.beat();
-            if drained == Drained::Empty {
+            if drained == Drained::Empty && !taken.more {
                 break;
             }
             // A flood must not starve the metrics server.
@@ -221,6 +247,20 @@ impl Daemon {
         if self.watching.users_changed() {
             self.reread_users();
         }
+        Ok(())
+    }
+
+    /// fanotify's queue was full: what is new or changed was told as found; what came and went is lost.
+    fn tell_overflow(&mut self, overflow: Overflow) {
+        tracing::warn!(
+            found = overflow.found,
+            "file events were lost; everything watched was looked through"
+        );
+        let since_boottime_ns = overflow.since_boottime_ns;
+        // The kernel tells that events were dropped, not how many.
+        let loss = Loss { kind: kind::FILE_CLOSE_WRITE, dropped: 1, at_least: true, since_boottime_ns };
+        self.stream.tell(kind::LOSS, &loss);
+        self.watching.look_again();
     }
 
     /// Hands alerts to the sinks.
@@ -238,16 +278,19 @@ impl Daemon {
 
     /// Walks the watched paths where that is due.
     fn walk(&mut self) -> anyhow::Result<()> {
-        let Some(changes) = self.watching.walk(Instant::now())? else { return Ok(()) };
+        let Some((changes, seeded)) = self.watching.walk(Instant::now())? else { return Ok(()) };
         for watch in &changes.watches {
             self.stream.tell(kind::WATCH, watch);
         }
         for found in &changes.found {
             self.stream.tell(kind::FILE_FOUND, found);
         }
-        for error in &changes.errors {
-            tracing::warn!("{error}");
+        let complaints: Vec<String> =
+            changes.errors.iter().chain(&seeded.errors).map(ToString::to_string).collect();
+        for complaint in complaints.iter().filter(|complaint| !self.complaints.contains(complaint)) {
+            tracing::warn!("{complaint}");
         }
+        self.complaints = complaints;
         Ok(())
     }
 
@@ -303,7 +346,7 @@ impl Daemon {
                 continue;
             }
             *told = dropped;
-            let loss = Loss { kind: number, dropped: new, since_boottime_ns: self.told_at };
+            let loss = Loss { kind: number, dropped: new, at_least: false, since_boottime_ns: self.told_at };
             self.stream.tell(kind::LOSS, &loss);
             tracing::warn!(kind = kind::name(number), dropped = new, "records were lost");
         }
@@ -359,7 +402,7 @@ impl Daemon {
     async fn end(&mut self) -> anyhow::Result<()> {
         tracing::info!("ending");
         self.health.set_missing(vec!["ending".to_owned()]);
-        self.take_what_waits().await;
+        self.take_what_waits().await?;
         self.tell_losses();
         self.stream.drain();
         self.send();

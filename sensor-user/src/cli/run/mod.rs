@@ -1,6 +1,7 @@
 //! `svcsensor run`: the rooms wired together.
 
 mod daemon;
+mod files;
 mod probe;
 mod stream;
 mod watching;
@@ -15,6 +16,7 @@ use tracing_subscriber::reload;
 use super::{EXIT_UNSUPPORTED, EXIT_USAGE};
 use crate::config::{self, Overrides, Sources};
 use crate::probe::load::LoadError;
+use crate::probe::support::missing_capabilities;
 
 /// Watches this machine and raises alerts. Needs root, or the capabilities that `selftest` lists.
 ///
@@ -70,12 +72,25 @@ pub fn main(args: &Args) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match runtime.block_on(daemon::run(args, loaded.config, &levels)) {
         Ok(()) => Ok(ExitCode::SUCCESS),
-        Err(error) if error.downcast_ref::<LoadError>().is_some() => {
-            eprintln!("svcsensor: {error:#}");
-            Ok(ExitCode::from(EXIT_UNSUPPORTED))
-        }
-        Err(error) => Err(error),
+        Err(error) => match error.downcast_ref::<LoadError>() {
+            Some(cause) => {
+                eprintln!("svcsensor: {}", refusal(cause, &missing_capabilities()));
+                Ok(ExitCode::from(EXIT_UNSUPPORTED))
+            }
+            None => Err(error),
+        },
     }
+}
+
+/// Why the sensor cannot run here, and what to do: where privilege is missing the kernel's own word is about something
+/// else, a map that may not be made.
+fn refusal(cause: &LoadError, missing: &[&str]) -> String {
+    let advice = if missing.is_empty() {
+        "`svcsensor selftest` tells what this kernel lacks".to_owned()
+    } else {
+        format!("this process lacks {}: run it as root", missing.join(", "))
+    };
+    format!("no backend works here: {cause}\n{advice}")
 }
 
 /// The daemon's own log goes to standard error; standard output is for alerts.
@@ -100,4 +115,20 @@ fn filter(level: config::LogLevel) -> EnvFilter {
     };
     // The kernel programs speak under their own names, and only where they were asked to.
     EnvFilter::new(format!("warn,sensor_user={level},svcsensor={level},svcsensor::kernel=trace"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_says_what_to_do() {
+        let cause = LoadError::Missing("map RING");
+        let text = refusal(&cause, &["CAP_BPF", "CAP_PERFMON"]);
+        assert!(
+            text.contains("RING") && text.ends_with("lacks CAP_BPF, CAP_PERFMON: run it as root"),
+            "{text}"
+        );
+        assert!(refusal(&cause, &[]).ends_with("`svcsensor selftest` tells what this kernel lacks"));
+    }
 }

@@ -41,6 +41,5 @@ pub fn choose(args: &Args, config: &config::Config) -> anyhow::Result<Loaded> {
             }
         }
     }
-    let error = last.context("no backend was tried")?;
-    Err(anyhow::Error::new(error).context("no backend works here (try `svcsensor selftest`)"))
+    Err(last.context("no backend was tried")?.into())
 }

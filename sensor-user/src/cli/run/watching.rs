@@ -10,7 +10,9 @@ use zerocopy::FromBytes;
 use crate::config::Config;
 use crate::event::decode::{Event, decode};
 use crate::event::user::Watch;
+use crate::probe::fanotify::FanotifyMarker;
 use crate::probe::mark::MapMarker;
+use crate::probe::seed::Seeded;
 use crate::probe::watches::{Changes, Spec, WatchError, WatchSet};
 use crate::source::snapshot::User;
 
@@ -28,9 +30,33 @@ const PATROL: Duration = Duration::from_secs(60);
 /// Mounts below watched directories that are watched themselves.
 const MOUNTS_MAX: usize = 256;
 
+/// The marks of a backend.
+pub enum Marks {
+    /// In the maps of the kernel programs.
+    Maps(Box<MapMarker>),
+    /// In fanotify's group and tables.
+    Fanotify(FanotifyMarker),
+}
+
+/// The walk over the paths, with the marks of one backend.
+enum Set {
+    Maps(Box<WatchSet<MapMarker>>),
+    Fanotify(Box<WatchSet<FanotifyMarker>>),
+}
+
+/// The same call on whichever set it is.
+macro_rules! on {
+    ($set:expr, $inner:ident => $call:expr) => {
+        match $set {
+            Set::Maps($inner) => $call,
+            Set::Fanotify($inner) => $call,
+        }
+    };
+}
+
 /// The paths, and when to walk them.
 pub struct Watching {
-    set: WatchSet<MapMarker>,
+    set: Set,
     root: &'static str,
     known: HashMap<u32, Watch>,
     mounts: Vec<Spec>,
@@ -41,9 +67,14 @@ pub struct Watching {
 
 impl Watching {
     /// Nothing is watched until [`Self::walk`].
-    pub fn new(marker: MapMarker, root: &'static str, config: &Config, users: &[User]) -> Self {
+    pub fn new(marks: Marks, root: &'static str, config: &Config, users: &[User]) -> Self {
+        let specs = specs(config, users);
+        let set = match marks {
+            Marks::Maps(marker) => Set::Maps(Box::new(WatchSet::new(*marker, root, specs))),
+            Marks::Fanotify(marker) => Set::Fanotify(Box::new(WatchSet::new(marker, root, specs))),
+        };
         Self {
-            set: WatchSet::new(marker, root, specs(config, users)),
+            set,
             root,
             known: HashMap::new(),
             mounts: Vec::new(),
@@ -57,7 +88,7 @@ impl Watching {
     pub fn reconfigure(&mut self, config: &Config, users: &[User]) {
         let mut all = specs(config, users);
         all.extend(self.mounts.iter().cloned());
-        self.set.set_specs(all);
+        on!(&mut self.set, set => set.set_specs(all));
         self.users_changed = false;
         self.look_again();
     }
@@ -98,12 +129,13 @@ impl Watching {
                 self.mounts.push(spec);
                 let mut all = specs(config, users);
                 all.extend(self.mounts.iter().cloned());
-                self.set.set_specs(all);
+                on!(&mut self.set, set => set.set_specs(all));
             }
         }
     }
 
-    fn look_again(&mut self) {
+    /// Walks all paths soon, and again a little later.
+    pub fn look_again(&mut self) {
         let now = Instant::now();
         for (due, wait) in self.due.iter_mut().zip(LOOK_AGAIN) {
             // One that is planned already comes no later.
@@ -120,7 +152,7 @@ impl Watching {
     ///
     /// # Errors
     /// Where the root directory cannot be opened.
-    pub fn walk(&mut self, now: Instant) -> Result<Option<Changes>, WatchError> {
+    pub fn walk(&mut self, now: Instant) -> Result<Option<(Changes, Seeded)>, WatchError> {
         if self.due() > now {
             return Ok(None);
         }
@@ -128,17 +160,27 @@ impl Watching {
             *due = due.filter(|due| *due > now);
         }
         self.patrol = now + PATROL;
-        let changes = self.set.resolve()?;
+        let changes = on!(&mut self.set, set => set.resolve())?;
         for watch in &changes.watches {
             self.known.insert(watch.watch, watch.clone());
         }
-        Ok(Some(changes))
+        // Descriptors that were open before a directory was watched, and files with names elsewhere. That means a look
+        // at every process, so only where a directory is new.
+        let seeded = if changes.watches.is_empty() {
+            Seeded::default()
+        } else {
+            on!(&mut self.set, set => set.seed_files())?
+        };
+        Ok(Some((changes, seeded)))
     }
 
-    /// Entries in the kernel's tables: objects (those that the programs entered included), and named children.
+    /// Marked objects (those that the programs entered included), and named children.
     pub fn entries(&mut self) -> (usize, usize) {
-        let children = self.set.len().1;
-        (self.set.marker_mut().entries(), children)
+        let (objects, children) = on!(&self.set, set => set.len());
+        match &mut self.set {
+            Set::Maps(set) => (set.marker_mut().entries(), children),
+            Set::Fanotify(_) => (objects, children),
+        }
     }
 }
 
