@@ -428,7 +428,7 @@ fn a_single_file_is_watched_by_its_name_and_by_itself() {
         bench.set.set_specs(vec![bench::spec(&file)]);
         let changes = bench.resolve();
         assert!(changes.errors.is_empty(), "{:?}", changes.errors);
-        let acts: [(&str, fn(&Path), &[_]); 6] = [
+        let acts: &[Case] = &[
             ("write", |f| fs::write(f, "longer").unwrap(), &[("file_close_write", "rc.local")]),
             ("truncate", |f| truncate(f, 2), &[("file_truncate", "rc.local")]),
             (
@@ -442,7 +442,7 @@ fn a_single_file_is_watched_by_its_name_and_by_itself() {
         ];
         for (name, act, expected) in acts {
             let told = bench.of(|_, _| act(&file));
-            assert_eq!(short(&told), expected, "{name} on {}", place.display());
+            assert_eq!(short(&told), *expected, "{name} on {}", place.display());
             assert!(told.iter().all(|record| record.matched & watch::ENTRY != 0), "{name}: {told:?}");
             bench.resolve();
         }

@@ -94,10 +94,8 @@ impl Shared {
         let identified = self.identified.get(object).cloned().unwrap_or_default();
         let failed = |source| WatchError::Object { path: identified.path.clone(), source };
         let group = self.group.as_fd();
-        let filesystem = self
-            .filesystems
-            .get_mut(&handle::fsid(object))
-            .ok_or_else(|| failed(Errno::STALE))?;
+        let filesystem =
+            self.filesystems.get_mut(&handle::fsid(object)).ok_or_else(|| failed(Errno::STALE))?;
         if !filesystem.marked {
             let flags = libc::FAN_MARK_ADD | libc::FAN_MARK_FILESYSTEM;
             sys::mark(group, flags, EVERYWHERE, filesystem.mount.as_fd()).map_err(failed)?;
@@ -122,8 +120,8 @@ impl Shared {
             self.stale |= was & watch::SUBTREE != 0 && mark.flags & watch::SUBTREE == 0;
             let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
             let opened = self.open(object, flags).map_err(failed)?;
-            let mask = ITSELF | if is_directory { libc::FAN_ONDIR } else { 0 };
-            self.mark_object(opened.as_fd(), mask).map_err(failed)?;
+            let events = ITSELF | if is_directory { libc::FAN_ONDIR } else { 0 };
+            self.mark_object(opened.as_fd(), events).map_err(failed)?;
         }
         Ok(())
     }
