@@ -35,6 +35,8 @@ pub(super) struct Shared {
     pub group: Rc<OwnedFd>,
     pub tables: Tables,
     pub filesystems: HashMap<[u8; FSID], Filesystem>,
+    /// How often a filesystem was added to these.
+    pub registrations: u64,
     /// What was identified since the last read.
     identified: HashMap<Key, Identified>,
     /// Marks were taken away: something may not be covered any more.
@@ -69,6 +71,7 @@ impl Shared {
             group,
             tables: Tables::default(),
             filesystems: HashMap::new(),
+            registrations: 0,
             identified: HashMap::new(),
             stale: false,
             sweep_at: SWEEP_AT,
@@ -343,6 +346,7 @@ impl Marker for FanotifyMarker {
             filesystem.open(&key, OFlags::PATH).map_err(failed)?;
             let id = handle::fsid(&key);
             shared.filesystems.insert(id, filesystem);
+            shared.registrations += 1;
             // Mounted again, with the same objects: the kernel's marks went with the old mount.
             let marked = shared.tables.objects.iter().filter(|(key, _)| handle::fsid(key) == id);
             let again: Vec<(Key, Mark)> = marked.map(|(key, mark)| (key.clone(), *mark)).collect();
