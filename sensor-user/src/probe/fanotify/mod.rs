@@ -17,7 +17,8 @@
 //! - Only the process is known, not the thread; one that has ended and that no ring record told of is a number.
 //! - A filesystem without file handles that can be opened again (overlayfs without `nfs_export`, proc) cannot be
 //!   watched; marking says so.
-//! - What is above [`tables::ENTRIES_MAX`] directories or files is not watched below the first level, and counted.
+//! - Of more than 65,536 directories, or files, below watched ones the rest is not kept in view: such directories are
+//!   not watched, such files only by their name. They are counted ([`Stats::refused`]).
 
 mod change;
 mod handle;

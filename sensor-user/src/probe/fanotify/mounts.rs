@@ -82,8 +82,8 @@ pub struct Mounts {
     path: String,
     root: &'static str,
     file: File,
-    /// To ask whether the table has changed since it was read: each open file is told once (fs/proc_namespace.c,
-    /// `mounts_poll`), and `file` may have told a runtime already.
+    /// To ask whether the table has changed since it was read: each open file is told once (`mounts_poll` of
+    /// `fs/proc_namespace.c`), and `file` may have told a runtime already.
     changes: File,
     /// [`Shared::registrations`] when the table was read.
     registrations: u64,
