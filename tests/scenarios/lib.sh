@@ -1,8 +1,8 @@
 # Helpers of the end-to-end scenarios; sourced by main.sh. Standard output is the result port.
 #
 # Lines that the host understands (xtask/src/test/e2e): `step NAME TIME`, `fact NAME VALUE`, `ok NAME`,
-# `not ok NAME: EVIDENCE`, `alert JSON`, `entry JSON`, `metric LINE`, `pretty LINE`. All else is talk, shown where
-# something fails.
+# `not ok NAME: EVIDENCE`, `alert JSON`, `entry JSON`, `metric LINE`, `pretty LINE`,
+# `recording BASE64`. All else is talk, shown where something fails.
 # shellcheck shell=bash
 
 state=/run/e2e
@@ -50,11 +50,12 @@ eventually() {
     done
 }
 
-# A login of alice at a terminal of her own, by login(1) and PAM: session and login user are those of a real one. Her
+# A login of alice at a terminal, by agetty, login and PAM: lineage, session and login user are those of a real one. Her
 # .bash_profile runs the commands given on standard input.
 login_alice() {
     cat >"$state/commands"
-    script --quiet --return --command 'login -f alice' /dev/null </dev/null
+    systemctl start e2e-login.service
+    eventually 30 sh -c '! systemctl is-active e2e-login.service' || echo "alice is still logged in"
     rm "$state/commands"
 }
 

@@ -18,4 +18,5 @@ done
 step end
 sed 's/^/alert /' "$live"
 entries | sed 's/^/entry /'
+gzip -c "$recording" | base64 --wrap=16000 | sed 's/^/recording /'
 echo complete

@@ -5,7 +5,7 @@ use sensor_common::record::{FileRecord, flags};
 
 use super::client::{Clients, RECENT_CLIENT};
 use super::finding::{Finding, Who};
-use super::memory::{Echoes, Recent};
+use super::memory::{Echoes, Excused, Recent};
 use super::quiet::{Quiet, QuietCounts};
 use super::score::Reason;
 use super::{rules, score};
@@ -35,6 +35,7 @@ pub struct Detector {
     /// Paths by (device, inode): a write through another hard link tells another path.
     pub(super) files: Recent<(u32, u64), KnownFile>,
     pub(super) echoes: Echoes,
+    pub(super) excused: Excused,
     pub(super) quiet: QuietCounts,
     /// Paths under examination; kept for their capacity.
     pub(super) path: Vec<u8>,
@@ -59,6 +60,7 @@ impl Default for Detector {
             links: Recent::new(LINKS_MAX),
             files: Recent::new(FILES_MAX),
             echoes: Echoes::default(),
+            excused: Excused::default(),
             quiet: QuietCounts::default(),
             path: Vec::new(),
             other: Vec::new(),
@@ -222,6 +224,12 @@ impl Detector {
         }
         let mut finding = None;
         self.file_by(None, &event, lineage, &mut |one| finding = Some(one));
+        // Seen being made, and excused by who made it: that it is found there afterwards tells nothing new.
+        let path = |finding: &Finding| super::file::hash(finding.subject.as_bytes());
+        if finding.as_ref().is_some_and(|finding| self.excused.has(path(finding), now)) {
+            self.stay_quiet(Quiet::Echo);
+            return None;
+        }
         finding.map(|mut finding: Finding| {
             finding.action = "file_found";
             finding.event_type = "creation";

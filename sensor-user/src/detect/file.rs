@@ -94,12 +94,10 @@ impl Detector {
 
     fn is_echo(&mut self, event: &FileEvent<'_>, path: &[u8]) -> bool {
         let record = &event.record;
-        let mut hasher = DefaultHasher::new();
-        hasher.write(path);
         let operation = Operation {
             kind: record.header.kind,
             tid: record.task.tid,
-            path: hasher.finish(),
+            path: hash(path),
             device: record.object.device,
             boottime_ns: record.header.boottime_ns,
         };
@@ -192,6 +190,9 @@ impl Detector {
         let case = Case { event, who, path, other, place, target, part, class };
         self.remember(&case);
         if let Some(why) = Self::is_quiet(&case, lineage) {
+            if matches!(why, Quiet::GeneratorOutput | Quiet::TransientScope) {
+                self.excused.insert(hash(path), record.header.boottime_ns);
+            }
             return self.stay_quiet(why);
         }
         let Some(rule) = self.rule(&case, lineage) else { return self.stay_quiet(Quiet::Meaningless) };
@@ -309,6 +310,12 @@ impl Detector {
         finding.requester =
             self.clients.requester(lineage, finding.boottime_ns, unit).filter(|client| *client != who.handle);
     }
+}
+
+pub(super) fn hash(path: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(path);
+    hasher.finish()
 }
 
 /// A mount on the way to users' units is an everyday thing (homes, /run/user at each login); one in a private mount

@@ -102,6 +102,39 @@ impl Echoes {
     }
 }
 
+/// Paths that the manager or its generators lately wrote as a matter of course, to recognise them when a walk finds
+/// them. Room is taken at the beginning: what is left unsaid must not allocate.
+#[derive(Debug)]
+pub struct Excused {
+    last: VecDeque<(u64, u64)>,
+}
+
+impl Default for Excused {
+    fn default() -> Self {
+        Self { last: VecDeque::with_capacity(Self::KEPT) }
+    }
+}
+
+impl Excused {
+    /// A reload of a machine with many mounts writes some hundred files.
+    const KEPT: usize = 512;
+    /// A walk follows a directory's appearance within seconds.
+    const FOR_NS: u64 = 10_000_000_000;
+
+    /// Notes a path, by its hash.
+    pub fn insert(&mut self, path: u64, now: u64) {
+        if self.last.len() == Self::KEPT {
+            self.last.pop_front();
+        }
+        self.last.push_back((path, now));
+    }
+
+    /// Whether the path was noted a short while ago.
+    pub fn has(&self, path: u64, now: u64) -> bool {
+        self.last.iter().any(|(own, at)| *own == path && now.saturating_sub(*at) < Self::FOR_NS)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -114,6 +147,20 @@ mod tests {
         }
         assert_eq!((recent.get("a"), recent.get("b"), recent.get("c")), (None, Some(&"b"), Some(&"c")));
         assert_eq!(recent.len(), 2);
+    }
+
+    #[test]
+    fn an_excuse_lasts_for_seconds_and_does_not_grow() {
+        let mut excused = Excused::default();
+        let room = excused.last.capacity();
+        excused.insert(7, 100);
+        assert!(excused.has(7, 200) && !excused.has(8, 200));
+        assert!(!excused.has(7, 100 + Excused::FOR_NS));
+        for path in 0..2 * Excused::KEPT as u64 {
+            excused.insert(path + 100, 200);
+        }
+        assert!(!excused.has(7, 200));
+        assert_eq!(excused.last.capacity(), room);
     }
 
     #[test]

@@ -65,6 +65,29 @@ fn login_scopes_are_quiet_and_transient_services_are_not() {
 }
 
 #[test]
+fn a_scope_found_after_it_was_seen_being_made_says_nothing() {
+    let mut machine = Machine::new();
+    let found = |path: &str| crate::event::user::FileFound {
+        watch: TRANSIENT,
+        path: path.into(),
+        target: None,
+        mode: 0o100_644,
+        uid: 0,
+    };
+    // The manager makes the directory with its first transient unit; a walk then finds the unit there.
+    machine.write(init(), TRANSIENT, "run-r1.scope");
+    machine.user(kind::FILE_FOUND, &found("run-r1.scope"));
+    assert!(machine.alerts().is_empty());
+    assert_eq!(quiet(&machine, Quiet::Echo), 1);
+    // One that nobody was seen to make is told, and so is one of long ago.
+    machine.user(kind::FILE_FOUND, &found("run-r2.scope"));
+    assert_eq!(machine.rules(), ["systemd.unit.written"]);
+    machine.tick(11 * SECOND);
+    machine.user(kind::FILE_FOUND, &found("run-r1.scope"));
+    assert_eq!(machine.rules(), ["systemd.unit.written"]);
+}
+
+#[test]
 fn unfinished_files_say_nothing() {
     let mut machine = Machine::new();
     for name in [

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::transcript::{Step, Transcript, Verdict, field, text};
+use super::transcript::{Step, Transcript, Verdict, field, lines, text};
 
 /// `event.severity` of medium, in ECS's words of 0 to 99 (see the sensor's `sink::ecs`).
 const MEDIUM: u64 = 47;
@@ -90,7 +90,7 @@ fn shell_unit(told: &Transcript, verdicts: &mut Vec<Verdict>) {
         verdicts.push(Verdict::new("unit.written", Some(format!("no entry in the journal for {FILE}"))));
         return;
     };
-    let ancestors = field(entry, "SVCSENSOR_ANCESTORS");
+    let ancestors = lines(entry, "SVCSENSOR_ANCESTORS");
     verdicts.push(Verdict::new(
         "unit.written",
         unless!(
@@ -103,14 +103,14 @@ fn shell_unit(told: &Transcript, verdicts: &mut Vec<Verdict>) {
     ));
     verdicts.push(Verdict::new(
         "unit.lineage",
-        lineage(&ancestors, &["sudo bash /svcsensor/e2e/backdoor.sh", "-bash", "login "]),
+        lineage(&ancestors, &["sudo bash /svcsensor/e2e/backdoor.sh", "-bash", "/bin/login -f alice"]),
     ));
     let login = field(entry, "SVCSENSOR_LOGIN_USER");
     verdicts.push(Verdict::new("unit.login-user", (login != ["alice"]).then(|| format!("{login:?}"))));
     verdicts.push(below("unit.within-1-s", latency_ms(entry, told.number("written.ns")), LATENCY_MS));
 
     let enabled = told.entry("systemd.unit.enabled", LINK);
-    let on_behalf = enabled.map(|entry| field(entry, "SVCSENSOR_ON_BEHALF_OF")).unwrap_or_default();
+    let on_behalf = enabled.map(|entry| lines(entry, "SVCSENSOR_ON_BEHALF_OF")).unwrap_or_default();
     verdicts.push(Verdict::new(
         "unit.enabled",
         unless!(
@@ -159,7 +159,7 @@ fn timer(told: &Transcript, verdicts: &mut Vec<Verdict>) {
         verdicts.push(Verdict::new("timer.written", Some(format!("no entry in the journal for {FILE}"))));
         return;
     };
-    let ancestors = field(entry, "SVCSENSOR_ANCESTORS");
+    let ancestors = lines(entry, "SVCSENSOR_ANCESTORS");
     let evidence = (field(entry, "SVCSENSOR_PID") != [&*pid])
         .then(|| format!("{:?}, not {pid}", field(entry, "SVCSENSOR_PID")))
         .or_else(|| lineage(&ancestors, &["/bin/bash /svcsensor/e2e/main.sh", "/bin/sh /svcsensor/runner"]));
@@ -204,8 +204,8 @@ mod tests {
 
     #[test]
     fn ancestors_are_compared_in_order() {
-        let ancestors = ["9 sudo bash x", "8 -bash", "5 login -f alice", "1 /sbin/init"];
-        assert_eq!(lineage(&ancestors, &["sudo bash x", "-bash", "login "]), None);
+        let ancestors = ["9 sudo bash x", "8 -bash", "5 /bin/login -f alice", "1 /sbin/init"];
+        assert_eq!(lineage(&ancestors, &["sudo bash x", "-bash", "/bin/login -f alice"]), None);
         assert!(lineage(&ancestors, &["-bash", "sudo bash x"]).is_some());
         assert!(lineage(&ancestors[..3], &["-bash"]).is_some(), "without PID 1");
         assert!(lineage(&["1 [systemd]"], &[]).is_some(), "PID 1 without its path");

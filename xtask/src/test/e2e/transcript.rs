@@ -138,6 +138,11 @@ pub fn field<'a>(entry: &'a Value, name: &str) -> Vec<&'a str> {
     }
 }
 
+/// The lines of a journal entry's field.
+pub fn lines<'a>(entry: &'a Value, name: &str) -> Vec<&'a str> {
+    field(entry, name).into_iter().flat_map(str::lines).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
