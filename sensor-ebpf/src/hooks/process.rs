@@ -60,9 +60,14 @@ pub fn exit(task: Address) {
     let leader: Address = load(task, offset!(task_group_leader));
     let tgid: u32 = load(task, offset!(task_tgid));
     let start: u64 = load(leader, offset!(task_start_boottime));
-    if load::<u32>(signal, offset!(signal_nr_threads)) > 1
-        && EXITS.insert([start, tgid as u64], 1, BPF_NOEXIST as u64).is_err()
-    {
+    let key = [start, tgid as u64];
+    let told = if load::<u32>(signal, offset!(signal_nr_threads)) > 1 {
+        EXITS.insert(key, 1, BPF_NOEXIST as u64).is_err()
+    } else {
+        // The overtaken one may have come first and be gone by now.
+        EXITS.get_ptr(key).is_some()
+    };
+    if told {
         return;
     }
     // As wait(2) takes it (kernel/exit.c, wait_task_zombie).

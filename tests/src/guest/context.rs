@@ -25,7 +25,8 @@ pub fn run_all(sensor: &mut Sensor, results: &mut Results) {
 /// What a process says of itself, a number a field.
 fn of_this_process() -> Result<String> {
     let link = |name: &str| -> Result<String> {
-        let text = fs::read_link(format!("/proc/thread-self/ns/{name}"))?.to_string_lossy().into_owned();
+        let link = fs::read_link(format!("/proc/thread-self/ns/{name}")).with_context(|| name.to_owned())?;
+        let text = link.to_string_lossy().into_owned();
         Ok(text.chars().filter(char::is_ascii_digit).collect())
     };
     // SAFETY: no argument, no failure.
@@ -42,10 +43,10 @@ fn of_this_process() -> Result<String> {
         fs::read_to_string("/proc/self/loginuid").unwrap_or_else(|_| u32::MAX.to_string()),
         fs::read_to_string("/proc/self/sessionid").unwrap_or_else(|_| u32::MAX.to_string()),
         link("mnt")?,
-        link("pid_for_children")?,
+        link("pid")?,
         link("net")?,
         link("user")?,
-        fs::metadata(CGROUP)?.ino().to_string(),
+        fs::metadata(CGROUP).context(CGROUP)?.ino().to_string(),
     ];
     Ok(numbers.join(" "))
 }
@@ -86,17 +87,17 @@ fn context(sensor: &mut Sensor) -> Result<()> {
     let (read, tell) = rustix::pipe::pipe()?;
     let (wait, go) = rustix::pipe::pipe()?;
     let child = Child::start(|| {
-        fs::write(format!("{CGROUP}/cgroup.procs"), "0")?;
+        fs::write(format!("{CGROUP}/cgroup.procs"), "0").context("cgroup.procs")?;
         let has_audit = fs::write("/proc/self/loginuid", "1234").is_ok();
         rustix::io::write(&tell, if has_audit { b"a" } else { b"-" })?;
         let thread =
             std::thread::Builder::new().name("second-thread".into()).spawn(move || -> Result<()> {
-                // Namespaces are a thread's own; a process whose children go into another pid namespace has no new threads.
-                let flags = libc::CLONE_NEWNS | libc::CLONE_NEWNET | libc::CLONE_NEWPID;
+                // Namespaces are a thread's own.
+                let flags = libc::CLONE_NEWNS | libc::CLONE_NEWNET;
                 // SAFETY: plain flags.
                 call("unshare", unsafe { libc::unshare(flags) })?;
                 let own = of_this_process()?;
-                fs::write(FILE, "x")?;
+                fs::write(FILE, "x").context(FILE)?;
                 rustix::io::write(&tell, own.replace('\n', "").as_bytes())?;
                 drop(tell);
                 fs::File::from(wait).read_exact(&mut [0]).ok();
