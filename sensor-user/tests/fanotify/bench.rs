@@ -1,6 +1,7 @@
 //! A watched directory and an unwatched sibling under the fanotify backend.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use sensor_common::record::kind;
 use sensor_user::event::decode::{Event, UserRecord, decode};
@@ -44,6 +45,14 @@ pub struct Bench {
     pub found: Vec<FileFound>,
     pub now_ns: u64,
     pub last: Reading,
+    _alone: MutexGuard<'static, ()>,
+}
+
+/// Lets one test run at a time: a process that another one starts has, until it executes its program, a copy of every
+/// descriptor of this one, and a file is closed when the last copy is.
+pub fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The filesystems that the tests run on, or a reason why they cannot.
@@ -76,6 +85,7 @@ pub fn spec(path: &Path) -> Spec {
 impl Bench {
     /// `prepare` puts things in place before the watches are set: it gets the watched and the unwatched directory.
     pub fn new(place: &Path, prepare: impl FnOnce(&Path, &Path)) -> Self {
+        let alone = alone();
         let dir = tempfile::tempdir_in(place).unwrap();
         let (units, other) = (dir.path().join("units"), dir.path().join("other"));
         std::fs::create_dir(&units).unwrap();
@@ -86,7 +96,7 @@ impl Bench {
         let specs = vec![spec(&units), spec(&dir.path().join("later/deep"))];
         let set = WatchSet::new(fanotify.marker(), "/", specs);
         let (found, now_ns, last) = (Vec::new(), 1, Reading::default());
-        let mut bench = Self { dir, units, other, fanotify, set, mounts, found, now_ns, last };
+        let mut bench = Self { dir, units, other, fanotify, set, mounts, found, now_ns, last, _alone: alone };
         let changes = bench.resolve();
         assert!(changes.errors.is_empty(), "{:?}", changes.errors);
         let before = bench.told();
@@ -148,3 +158,6 @@ impl Bench {
 pub fn short(told: &[Told]) -> Vec<(&'static str, &str)> {
     told.iter().map(Told::short).collect()
 }
+
+/// Puts nothing in place.
+pub fn nothing(_: &Path, _: &Path) {}
