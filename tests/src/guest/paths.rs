@@ -49,7 +49,6 @@ pub fn cases() -> Vec<Case> {
         Case { before: vec![format!("{}/", directories(&name, 20))], want: written(&kept, " path-cut").into(),
             ..case("path-of-5120-bytes", |at| create_in(at, &directories(&"n".repeat(LONG), 20)), &[]) },
     ]);
-    type Depth = (&'static str, fn(&Place) -> Result<()>, usize);
     let depths: [Depth; 4] = [
         ("20-levels-below", |at| create_in(at, &directories("d", 20)), 20),
         ("29-levels-below", |at| create_in(at, &directories("d", 29)), 29),
