@@ -72,6 +72,8 @@ kernel_layout! {
     task_fs = "task_struct.fs", true;
     task_comm = "task_struct.comm", true;
     signal_live = "signal_struct.live.counter", true;
+    signal_nr_threads = "signal_struct.nr_threads", true;
+    signal_group_exit_code = "signal_struct.group_exit_code", true;
     cred_uid = "cred.uid", true;
     cred_euid = "cred.euid", true;
     cred_gid = "cred.gid", true;

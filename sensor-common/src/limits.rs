@@ -29,6 +29,9 @@ pub const WATCH_ENTRIES: usize = 16_384;
 /// Entries of the map of files that the programs came upon; the least recently used make room.
 pub const FILE_ENTRIES: usize = 8192;
 
+/// Processes with several threads that may be ending at one moment.
+pub const EXIT_ENTRIES: usize = 1024;
+
 /// Entries of the map of named children.
 pub const CHILD_ENTRIES: usize = 4096;
 

@@ -94,7 +94,8 @@ pub fn anchor(dentry: Address) -> Found {
 /// bind mount, chroot or namespace the object was reached.
 #[inline(always)]
 pub fn find(dentry: Address) -> Found {
-    let (inode_at, number_at, parent_at) = (offset!(dentry_inode), offset!(inode_ino), offset!(dentry_parent));
+    let (inode_at, number_at, parent_at) =
+        (offset!(dentry_inode), offset!(inode_ino), offset!(dentry_parent));
     let mut here = dentry;
     let mut child = dentry;
     let mut single = Found::NOTHING.forgotten();

@@ -1,12 +1,13 @@
 //! Fork, exec, exit.
 
+use aya_ebpf::bindings::BPF_NOEXIST;
 use aya_ebpf::helpers::generated::{bpf_probe_read_kernel_str, bpf_probe_read_user};
 use sensor_common::limits::{ARGS_MAX, COMPONENT_MAX, FILENAME_MAX, WALK_LEVELS};
 use sensor_common::record::{ExecRecord, ExitRecord, ForkRecord, flags, kind};
 
 use crate::emit;
 use crate::hooks::file::identify;
-use crate::kernel::{Address, load, offset, opaque, probe};
+use crate::kernel::{Address, EXITS, load, offset, opaque, probe};
 use crate::path::{Cursor, append_name};
 use crate::task;
 
@@ -52,11 +53,26 @@ pub fn fork(child: Address) {
 #[inline(always)]
 pub fn exit(task: Address) {
     let signal: Address = load(task, offset!(task_signal));
-    // Counted down before the tracepoint (kernel/exit.c, do_exit).
+    // Counted down before the tracepoint (kernel/exit.c, do_exit), so a thread that is overtaken there finds 0 as well.
     if load::<u32>(signal, offset!(signal_live)) != 0 {
         return;
     }
     let leader: Address = load(task, offset!(task_group_leader));
+    let tgid: u32 = load(task, offset!(task_tgid));
+    let start: u64 = load(leader, offset!(task_start_boottime));
+    let key = [start, tgid as u64];
+    let told = if load::<u32>(signal, offset!(signal_nr_threads)) > 1 {
+        EXITS.insert(key, 1, BPF_NOEXIST as u64).is_err()
+    } else {
+        // The overtaken one may have come first and be gone by now.
+        EXITS.get_ptr(key).is_some()
+    };
+    if told {
+        return;
+    }
+    // As wait(2) takes it (kernel/exit.c, wait_task_zombie).
+    let of_group: u32 = load(signal, offset!(signal_group_exit_code));
+    let exit_code = if of_group == 0 { load(leader, offset!(task_exit_code)) } else { of_group };
     const SIZE: u64 = size_of::<ExitRecord>() as u64;
     let base = emit::reserve_process::<SIZE>(kind::PROCESS_EXIT);
     if base.is_null() {
@@ -66,9 +82,9 @@ pub fn exit(task: Address) {
     // SAFETY: as in `fork`.
     unsafe {
         emit::header(&raw mut (*record).header, kind::PROCESS_EXIT, 0, size_of::<ExitRecord>());
-        (*record).start_boottime_ns = load(leader, offset!(task_start_boottime));
-        (*record).tgid = load(task, offset!(task_tgid));
-        (*record).exit_code = load(leader, offset!(task_exit_code));
+        (*record).start_boottime_ns = start;
+        (*record).tgid = tgid;
+        (*record).exit_code = exit_code;
     }
     emit::submit_process::<SIZE>(base);
 }
@@ -121,7 +137,11 @@ impl Exec {
         }
         let mut cursor = Cursor { base, offset: PATHS_AT, truncated: false };
         let file: Address = load(self.binprm, offset!(binprm_file));
-        copy_full_path::<LIMIT>(&mut cursor, probe(file, offset!(file_dentry)), probe(file, offset!(file_mnt)));
+        copy_full_path::<LIMIT>(
+            &mut cursor,
+            probe(file, offset!(file_dentry)),
+            probe(file, offset!(file_mnt)),
+        );
         let exe_end = cursor.offset;
         let fs: Address = load(self.task, offset!(task_fs));
         let pwd: Address = probe(fs, offset!(fs_pwd_dentry));
@@ -196,7 +216,7 @@ fn copy_full_path<const LIMIT: usize>(cursor: &mut Cursor, dentry: Address, mnt:
     for _ in 0..WALK_LEVELS {
         let root: Address = probe(mnt, offset!(vfsmount_root));
         let parent: Address = probe(here, offset!(dentry_parent));
-        if here == root || here == parent {
+        if here == root {
             let mount = mnt.wrapping_byte_sub(offset!(mount_vfsmount));
             let above: Address = probe(mount, offset!(mount_parent));
             if above == mount || above.is_null() {
@@ -206,7 +226,8 @@ fn copy_full_path<const LIMIT: usize>(cursor: &mut Cursor, dentry: Address, mnt:
             mnt = above.wrapping_byte_add(offset!(mount_vfsmount));
             continue;
         }
-        if !append_name::<LIMIT>(cursor, probe(here, offset!(dentry_name))) {
+        // A memfd's dentry hangs on nothing and still has a name.
+        if !append_name::<LIMIT>(cursor, probe(here, offset!(dentry_name))) || here == parent {
             return;
         }
         here = parent;

@@ -5,16 +5,19 @@
 //! line is `EXIT n`.
 
 mod case;
+mod context;
 mod data;
 mod filesystems;
 mod lives;
 mod mounts;
 mod names;
 mod paths;
+mod process;
 mod run;
 mod sensor;
 mod setup;
 mod text;
+mod tiny;
 mod uring;
 
 use std::time::{Duration, Instant};
@@ -71,6 +74,7 @@ fn hooks(backend: Backend, results: &mut Results) -> Result<()> {
         [names::in_memory(), mounts::cases(), uring::cases()].into_iter().flatten().collect::<Vec<_>>();
     run::prepare("/w", &everywhere)?;
     run::prepare("/w", &once)?;
+    process::prepare()?;
     let holder = lives::prepare()?;
     let mut paths = vec!["/w/watched".to_owned()];
     paths.extend(lives::PATHS.map(str::to_owned));
@@ -92,6 +96,9 @@ fn hooks(backend: Backend, results: &mut Results) -> Result<()> {
         disk.run(&mut sensor, results, &everywhere);
     }
     filesystems::run_overlay(&mut sensor, results);
+    process::run_all(&mut sensor, results);
+    context::run_all(&mut sensor, results);
+    sensor.drain(|_| {});
     lives::run_all(&mut sensor, results, holder);
     let losses = sensor.losses()?;
     // What `paths` does deeper than the programs walk, on each filesystem: create and open of two cases, and of three

@@ -112,7 +112,9 @@ fn identity(seen: &Seen, place: &Place) -> Result<()> {
         [kind::FILE_CREATE, kind::FILE_MKDIR, kind::FILE_MKNOD, kind::FILE_SYMLINK].contains(&seen.kind);
     ensure!(not_yet == (object.inode == 0), "{}: inode {}", seen.line, object.inode);
     let Ok(there) = rustix::fs::lstat(&seen.path) else { return Ok(()) };
-    let moved_on = [kind::FILE_UNLINK, kind::FILE_RMDIR, kind::MOUNT, kind::UMOUNT].contains(&seen.kind);
+    // With layers a directory above may be another one by now.
+    let moved_on =
+        place.layers || [kind::FILE_UNLINK, kind::FILE_RMDIR, kind::MOUNT, kind::UMOUNT].contains(&seen.kind);
     if not_yet || moved_on {
         return Ok(());
     }

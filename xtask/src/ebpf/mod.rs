@@ -81,7 +81,6 @@ pub fn main(args: &Args) -> Result<()> {
 /// # Errors
 /// Where the object or the manifest is missing, was changed, or is older than the sources; where the manifest's own
 /// toolchain gives other bytes; where no toolchain can be had, or the build fails.
-#[expect(dead_code, reason = "`cargo xtask test` calls it")]
 pub fn check() -> Result<Check> {
     check_into(&fresh())
 }

@@ -1,9 +1,9 @@
 //! Objects by their file handles: the only name of an object that fanotify, stat and open agree on.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, Mode, OFlags, Stat, StatxFlags};
+use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, Stat, StatxFlags};
 use rustix::io::Errno;
 use rustix::mount::OpenTreeFlags;
 use sensor_common::record::FileIdentity;
@@ -21,7 +21,7 @@ const CLIMB_MAX: usize = 128;
 /// descriptor). A symlink is not followed.
 ///
 /// # Errors
-/// `EOPNOTSUPP` where the filesystem has no handles, or no id to tell it from others (fanotify_mark(2), ENODEV).
+/// `EOPNOTSUPP` where the filesystem has no handles, or no id to tell it from others (`fanotify_mark(2)`, `ENODEV`).
 pub fn key(directory: BorrowedFd<'_>, name: &CStr) -> Result<Key, Errno> {
     let id = rustix::fs::fstatvfs(directory)?.f_fsid;
     if id == 0 {
@@ -93,7 +93,7 @@ pub fn seen(stat: &Stat, key: &[u8]) -> Seen {
     Seen { identity, changed: (stat.st_ctime, stat.st_ctime_nsec) }
 }
 
-/// A device number in the kernel's own encoding (include/linux/kdev_t.h, `MKDEV`).
+/// A device number in the kernel's own encoding (`MKDEV` of `include/linux/kdev_t.h`).
 fn device(number: u64) -> u32 {
     rustix::fs::major(number) << 20 | rustix::fs::minor(number)
 }
@@ -128,7 +128,7 @@ pub struct Filesystem {
 impl Filesystem {
     /// The filesystem of an open directory (`O_PATH` will do) or file.
     ///
-    /// The descriptor kept is on a private, detached copy of the mount (open_tree(2)) where the kernel gives one: so
+    /// The descriptor kept is on a private, detached copy of the mount (`open_tree(2)`) where the kernel gives one: so
     /// umount(8) of the filesystem does not find it busy.
     ///
     /// # Errors
@@ -168,6 +168,20 @@ impl Filesystem {
         let object = self.open(key, OFlags::PATH | OFlags::NOFOLLOW)?;
         let stat = rustix::fs::fstat(&object)?;
         Ok((object, seen(&stat, key)))
+    }
+
+    /// The directory and the name of an open file of this filesystem, as the kernel has them at hand; of a file with
+    /// several names one of them.
+    pub fn place_of_file(&self, file: BorrowedFd<'_>, key: &[u8]) -> Option<Place> {
+        let path = path_of(file).ok()?;
+        let slash = path.iter().rposition(|byte| *byte == b'/')?;
+        let (directory, name) = (&path[..slash], &path[slash + 1..]);
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let within = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+        let directory = if directory.is_empty() { b"." } else { directory };
+        let directory = rustix::fs::openat2(&self.mount, directory, flags, Mode::empty(), within).ok()?;
+        let there = self::key(directory.as_fd(), &CString::new(name).ok()?).ok()?;
+        (*there == *key).then(|| Some((self::key(directory.as_fd(), c"").ok()?, name.into())))?
     }
 
     /// The names from the filesystem's root to a directory, "/"-separated.

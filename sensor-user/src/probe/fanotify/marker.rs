@@ -24,7 +24,7 @@ const EVERYWHERE: u64 =
 /// Reported of each watched directory and what lies directly in it.
 const INSIDE: u64 = libc::FAN_MODIFY | libc::FAN_ATTRIB | libc::FAN_ONDIR | libc::FAN_EVENT_ON_CHILD;
 /// Reported of a marked object that is watched without what lies in it.
-const ITSELF: u64 = libc::FAN_MODIFY | libc::FAN_ATTRIB | libc::FAN_ONDIR;
+const ITSELF: u64 = libc::FAN_MODIFY | libc::FAN_ATTRIB;
 
 /// Files in the tables below which those that are gone are not looked for.
 const SWEEP_AT: usize = 2048;
@@ -35,12 +35,23 @@ pub(super) struct Shared {
     pub group: Rc<OwnedFd>,
     pub tables: Tables,
     pub filesystems: HashMap<[u8; FSID], Filesystem>,
-    /// Where the directories lie that were identified since the last read.
-    places: HashMap<Key, Option<Place>>,
+    /// How often a filesystem was added to these.
+    pub registrations: u64,
+    /// What was identified since the last read.
+    identified: HashMap<Key, Identified>,
     /// Marks were taken away: something may not be covered any more.
     stale: bool,
     /// Files in the tables at which those that are gone are looked for.
     sweep_at: usize,
+}
+
+/// An object that is about to be marked.
+#[derive(Clone, Default)]
+struct Identified {
+    /// As configured, for messages.
+    path: String,
+    /// Where it lies, if it is a directory and that is known.
+    place: Option<Place>,
 }
 
 /// An entry that a scan came upon.
@@ -60,7 +71,8 @@ impl Shared {
             group,
             tables: Tables::default(),
             filesystems: HashMap::new(),
-            places: HashMap::new(),
+            registrations: 0,
+            identified: HashMap::new(),
             stale: false,
             sweep_at: SWEEP_AT,
         }
@@ -82,33 +94,26 @@ impl Shared {
 
     /// Marks an object: its filesystem, itself, and what it covers.
     fn mark(&mut self, object: &Key, mark: Mark) -> Result<(), WatchError> {
-        let failed = |what: &str, source: Errno| WatchError::Map {
-            what: format!("{what} (fanotify)"),
-            source: source.into(),
-        };
+        let identified = self.identified.get(object).cloned().unwrap_or_default();
+        let failed = |source| WatchError::Object { path: identified.path.clone(), source };
         let group = self.group.as_fd();
-        let filesystem = self
-            .filesystems
-            .get_mut(&handle::fsid(object))
-            .ok_or_else(|| failed("an object of an unknown filesystem", Errno::STALE))?;
+        let filesystem =
+            self.filesystems.get_mut(&handle::fsid(object)).ok_or_else(|| failed(Errno::STALE))?;
         if !filesystem.marked {
             let flags = libc::FAN_MARK_ADD | libc::FAN_MARK_FILESYSTEM;
-            sys::mark(group, flags, EVERYWHERE, filesystem.mount.as_fd())
-                .map_err(|source| failed("a filesystem", source))?;
+            sys::mark(group, flags, EVERYWHERE, filesystem.mount.as_fd()).map_err(failed)?;
             filesystem.marked = true;
         }
-        let (path, seen) = filesystem.look(object).map_err(|source| failed("an object", source))?;
+        let (opened, seen) = filesystem.look(object).map_err(failed)?;
         let before = self.tables.objects.insert(object.clone(), mark);
-        if FileType::from_raw_mode(seen.identity.mode) == FileType::Directory {
-            let place = self.places.get(object).cloned().flatten();
-            self.tables.add_directory(object, place);
+        let is_directory = FileType::from_raw_mode(seen.identity.mode) == FileType::Directory;
+        if is_directory {
+            self.tables.add_directory(object, identified.place.clone());
             if let Some(known) = self.tables.directories.get_mut(object) {
                 known.seen = Some(seen);
             }
         } else {
-            let path = handle::path_of(path.as_fd()).unwrap_or_default();
-            let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
-            let place = (Key::default(), name.into());
+            let place = filesystem.place_of_file(opened.as_fd(), object).unwrap_or_default();
             self.tables.add_file(object, File { number: mark.number, place, seen });
         }
         let was = before.map_or(0, |mark| mark.flags);
@@ -117,8 +122,9 @@ impl Shared {
         } else {
             self.stale |= was & watch::SUBTREE != 0 && mark.flags & watch::SUBTREE == 0;
             let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
-            let opened = self.open(object, flags).map_err(|source| failed("an object", source))?;
-            self.mark_object(opened.as_fd(), ITSELF).map_err(|source| failed("an object", source))?;
+            let opened = self.open(object, flags).map_err(failed)?;
+            let events = ITSELF | if is_directory { libc::FAN_ONDIR } else { 0 };
+            self.mark_object(opened.as_fd(), events).map_err(failed)?;
         }
         Ok(())
     }
@@ -142,7 +148,11 @@ impl Shared {
             match self.scan_one(&directory, &mut waiting, met) {
                 // What is gone already is told by its own events.
                 Ok(()) | Err(Errno::STALE | Errno::NOENT) => {}
-                Err(error) => tracing::warn!(%error, "cannot look into a watched directory"),
+                Err(error) => {
+                    let path = self.filesystem(&directory).and_then(|known| known.path(&directory).ok());
+                    let path = String::from_utf8_lossy(&path.unwrap_or_default()).into_owned();
+                    tracing::warn!(%error, path, "cannot look into a watched directory");
+                }
             }
         }
     }
@@ -212,6 +222,7 @@ impl Shared {
 
     /// Looks at everything that is covered, after events were lost: what is new or changed since it was last seen.
     pub fn rescan(&mut self) -> Vec<FileFound> {
+        self.sweep();
         let mut tops: Vec<Key> = Vec::new();
         for (key, mark) in &self.tables.objects {
             if mark.flags & watch::SUBTREE != 0 {
@@ -263,30 +274,35 @@ impl Shared {
         met.into_iter().map(describe).collect()
     }
 
-    /// Forgets files that are gone: one that another was renamed over has left without an event of its own.
+    /// Forgets what is gone without an event of its own: a file that another was renamed over, or whatever went while
+    /// events were lost.
     fn sweep(&mut self) {
         let filesystems = &self.filesystems;
-        self.tables.files.retain(|key, _| {
+        let is_there = |key: &Key| {
             let known = filesystems.get(&handle::fsid(key));
             known
                 .is_some_and(|filesystem| filesystem.look(key).is_ok_and(|(_, seen)| seen.identity.nlink > 0))
-        });
+        };
+        self.tables.files.retain(|key, _| is_there(key));
+        let objects = &self.tables.objects;
+        self.tables.directories.retain(|key, _| objects.contains_key(key) || is_there(key));
         self.sweep_at = SWEEP_AT.max(2 * self.tables.files.len()).min(ENTRIES_MAX);
     }
 
     /// Lets go of what is not watched any more, and of what only an ongoing walk needed.
     pub fn settle(&mut self) {
-        self.places.clear();
+        self.identified.clear();
         if self.tables.files.len() >= self.sweep_at {
             self.sweep();
         }
         if std::mem::take(&mut self.stale) {
             for key in self.tables.prune() {
                 if let Ok(directory) = self.open(&key, OFlags::RDONLY | OFlags::DIRECTORY) {
-                    let removed =
-                        sys::mark(self.group.as_fd(), libc::FAN_MARK_REMOVE, INSIDE, directory.as_fd());
-                    // A directory that was removed has lost its mark already.
-                    let _no_mark_is_fine = removed;
+                    // One that was removed has lost its mark already.
+                    let (group, flags) = (self.group.as_fd(), libc::FAN_MARK_REMOVE);
+                    if let Err(error) = sys::mark(group, flags, INSIDE, directory.as_fd()) {
+                        tracing::debug!(%error, "cannot take the mark from a directory");
+                    }
                 }
             }
         }
@@ -330,6 +346,7 @@ impl Marker for FanotifyMarker {
             filesystem.open(&key, OFlags::PATH).map_err(failed)?;
             let id = handle::fsid(&key);
             shared.filesystems.insert(id, filesystem);
+            shared.registrations += 1;
             // Mounted again, with the same objects: the kernel's marks went with the old mount.
             let marked = shared.tables.objects.iter().filter(|(key, _)| handle::fsid(key) == id);
             let again: Vec<(Key, Mark)> = marked.map(|(key, mark)| (key.clone(), *mark)).collect();
@@ -340,10 +357,9 @@ impl Marker for FanotifyMarker {
                 }
             }
         }
-        if is_directory {
-            let name = Path::new(path).file_name().map_or(&b""[..], |name| name.as_encoded_bytes());
-            shared.places.insert(key.clone(), handle::place(object, name));
-        }
+        let name = Path::new(path).file_name().map_or(&b""[..], |name| name.as_encoded_bytes());
+        let place = is_directory.then(|| handle::place(object, name)).flatten();
+        shared.identified.insert(key.clone(), Identified { path: path.to_owned(), place });
         Ok(vec![key])
     }
 

@@ -2,20 +2,25 @@
 //! that those programs would have made.
 //!
 //! Needs Linux 5.17 (`FAN_RENAME`, `FAN_REPORT_TARGET_FID`), `CAP_SYS_ADMIN` and `CAP_DAC_READ_SEARCH`. A filesystem is
-//! watched as a whole, so bind mounts, namespaces, hard links and io_uring change nothing, and a directory that
+//! watched as a whole, so bind mounts, namespaces, hard links and `io_uring` change nothing, and a directory that
 //! appears is covered by its own creation event. What differs from the kernel programs:
 //! - A record comes after the operation, with the attributes that the object has when the event is read, and with the
 //!   time of that moment.
 //! - There is no `FILE_OPEN_WRITE`, and no `FILE_MMAP_WRITE`: the close, after the last unmapping too, tells of both.
 //!   The flags of a file that was written are not known (`argument` is 0).
 //! - `FILE_TRUNCATE` is told of a file that became shorter, and of one that was modified without being closed for a
-//!   second: its length was set, or it was written through a descriptor that stays open.
+//!   second: its length was set, or it was written through a descriptor that stays open (or nothing but its
+//!   modification time was set, which the kernel reports alike).
 //! - `FILE_ATTRIBUTE` is told where mode or owner differ from what was seen before.
 //! - A file made with `O_TMPFILE` and linked afterwards is a `FILE_CREATE`. The existing name of a hard link (`other`) is
 //!   told where it is watched or the kernel still knows it.
 //! - Only the process is known, not the thread; one that has ended and that no ring record told of is a number.
-//! - What is above [`tables::ENTRIES_MAX`] directories or files is not watched below the first level, and counted.
+//! - A filesystem without file handles that can be opened again (overlayfs without `nfs_export`, proc) cannot be
+//!   watched; marking says so.
+//! - Of more than 65,536 directories, or files, below watched ones the rest is not kept in view: such directories are
+//!   not watched, such files only by their name. They are counted ([`Stats::refused`]).
 
+mod change;
 mod handle;
 mod marker;
 mod mounts;
@@ -33,9 +38,10 @@ use std::rc::Rc;
 use rustix::io::Errno;
 use sensor_common::record::kind;
 
+use self::change::Modified;
 use self::marker::Shared;
 use self::parse::Events;
-use self::report::{Modified, Report};
+use self::report::Report;
 use self::tables::Key;
 use crate::event::encode::encode_user;
 
@@ -115,7 +121,8 @@ pub struct Fanotify {
     modified: HashMap<Key, Modified>,
     buffer: Box<[u8]>,
     stats: Stats,
-    complete_ns: u64,
+    /// When the queue was last read to its end.
+    complete_ns: Option<u64>,
 }
 
 impl AsFd for Fanotify {
@@ -145,7 +152,7 @@ impl Fanotify {
             modified: HashMap::new(),
             buffer: vec![0; BUFFER].into_boxed_slice(),
             stats: Stats::default(),
-            complete_ns: 0,
+            complete_ns: None,
         })
     }
 
@@ -177,6 +184,7 @@ impl Fanotify {
     /// Where the queue cannot be read.
     pub fn read(&mut self, now_ns: u64, emit: &mut dyn FnMut(&[u8])) -> Result<Reading, FanotifyError> {
         let mut reading = Reading::default();
+        let since_boottime_ns = *self.complete_ns.get_or_insert(now_ns);
         let mut out = Vec::new();
         self.shared.borrow_mut().settle();
         for turn in 0..BUFFERS {
@@ -190,19 +198,20 @@ impl Fanotify {
             if self.events(length, now_ns, &mut out) {
                 self.stats.overflows += 1;
                 let found = self.rescan(now_ns, &mut out);
-                reading.overflow = Some(Overflow { since_boottime_ns: self.complete_ns, found });
+                reading.overflow = Some(Overflow { since_boottime_ns, found });
             }
             for record in out.drain(..) {
                 emit(&record);
             }
         }
         if !reading.more {
-            self.complete_ns = now_ns;
+            self.complete_ns = Some(now_ns);
         }
         {
             let mut shared = self.shared.borrow_mut();
             let (tasks, modified) = (&self.tasks, &mut self.modified);
-            Report { shared: &mut shared, tasks, modified, now_ns, out: &mut out }.overdue();
+            let contexts = HashMap::new();
+            Report { shared: &mut shared, tasks, contexts, modified, now_ns, out: &mut out }.overdue();
         }
         for record in out {
             emit(&record);
@@ -215,7 +224,8 @@ impl Fanotify {
         let mut overflow = false;
         let mut shared = self.shared.borrow_mut();
         let (tasks, modified) = (&self.tasks, &mut self.modified);
-        let mut report = Report { shared: &mut shared, tasks, modified, now_ns, out };
+        let contexts = HashMap::new();
+        let mut report = Report { shared: &mut shared, tasks, contexts, modified, now_ns, out };
         for event in Events::new(&self.buffer[..length]) {
             self.stats.events += 1;
             match event {

@@ -10,6 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::rc::Rc;
 
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use sensor_common::record::{TaskContext, kind};
 
@@ -22,7 +23,7 @@ use crate::event::encode::FileRecordBuilder;
 /// Bytes of the mount table that are read: more than 100,000 mounts.
 const TABLE_MAX: u64 = 32 << 20;
 
-/// One line of the mount table (proc_pid_mountinfo(5)).
+/// One line of the mount table (`proc_pid_mountinfo(5)`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Line {
     id: u64,
@@ -81,6 +82,11 @@ pub struct Mounts {
     path: String,
     root: &'static str,
     file: File,
+    /// To ask whether the table has changed since it was read: each open file is told once (`mounts_poll` of
+    /// `fs/proc_namespace.c`), and `file` may have told a runtime already.
+    changes: File,
+    /// [`Shared::registrations`] when the table was read.
+    registrations: u64,
     known: HashMap<u64, Mount>,
 }
 
@@ -99,9 +105,10 @@ impl AsRawFd for Mounts {
 impl Mounts {
     pub(super) fn new(shared: Rc<RefCell<Shared>>, root: &'static str) -> Result<Self, FanotifyError> {
         let path = if root == "/" { "/proc/self/mountinfo" } else { "/proc/1/mountinfo" }.to_owned();
-        let opened = File::open(&path);
-        let file = opened.map_err(|source| FanotifyError::Mounts { path: path.clone(), source })?;
-        let mut mounts = Self { shared, path, root, file, known: HashMap::new() };
+        let open =
+            || File::open(&path).map_err(|source| FanotifyError::Mounts { path: path.clone(), source });
+        let (file, changes) = (open()?, open()?);
+        let mut mounts = Self { shared, path, root, file, changes, registrations: 0, known: HashMap::new() };
         let table = mounts.table()?;
         mounts.known =
             table.into_values().map(|line| (line.id, Mount { line, over: None, root: None })).collect();
@@ -115,13 +122,25 @@ impl Mounts {
         Ok(parse(&table))
     }
 
-    /// Compares the table with how it was and tells of mounts on, and taken from, watched objects. To be called when
-    /// the descriptor says so, and after every walk over the watches, since what a mount hides is looked up while it
-    /// is there. Who mounted is not known.
+    fn has_changed(&self) -> bool {
+        let mut polled = [PollFd::new(&self.changes, PollFlags::PRI)];
+        // Where it cannot be asked, the table is read.
+        rustix::event::poll(&mut polled, Some(&Timespec::default())).is_err()
+            || polled[0].revents().intersects(PollFlags::PRI | PollFlags::ERR)
+    }
+
+    /// Compares the table with how it was and tells of mounts on, and taken from, watched objects. Costs one poll(2)
+    /// where nothing has changed. To be called when the descriptor says so, and after every walk over the watches,
+    /// since what a mount hides is looked up while it is there. Who mounted is not known.
     ///
     /// # Errors
     /// Where the table cannot be read.
     pub fn read(&mut self, now_ns: u64, emit: &mut dyn FnMut(&[u8])) -> Result<(), FanotifyError> {
+        let registrations = self.shared.borrow().registrations;
+        if !self.has_changed() && registrations == self.registrations {
+            return Ok(());
+        }
+        self.registrations = registrations;
         let mut table = self.table()?;
         let mut out = Vec::new();
         let is_gone = |mount: &Mount| table.get(&mount.line.id) != Some(&mount.line);

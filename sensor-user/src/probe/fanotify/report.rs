@@ -7,42 +7,30 @@ use rustix::fs::FileType;
 use sensor_common::record::{TaskContext, kind};
 use sensor_common::watch;
 
+use super::change::Modified;
 use super::handle;
 use super::marker::Shared;
 use super::parse::{Entry, Event};
-use super::tables::{File, Found, Key, Seen};
+use super::tables::{File, Found, Key, Place, Seen};
 use super::tasks::Tasks;
 use crate::event::encode::FileRecordBuilder;
-
-/// Within this time a modified file's close is awaited, in nanoseconds.
-const CLOSE_NS: u64 = 1_000_000_000;
-/// Modified files whose close is awaited, at most; of more the modification is told at once.
-const MODIFIED_MAX: usize = 1024;
-/// `ATTR_MODE`, `ATTR_UID`, `ATTR_GID` (include/linux/fs.h).
-const ATTR_MODE: u64 = 1;
-const ATTR_UID: u64 = 2;
-const ATTR_GID: u64 = 4;
-
-/// A file that was modified and not closed yet.
-pub(super) struct Modified {
-    since_ns: u64,
-    task: TaskContext,
-}
 
 /// What a batch of events is told with.
 pub(super) struct Report<'a> {
     pub shared: &'a mut Shared,
     pub tasks: &'a Tasks,
+    /// Of the processes in this batch, each looked up once.
+    pub contexts: HashMap<u32, TaskContext>,
     pub modified: &'a mut HashMap<Key, Modified>,
     pub now_ns: u64,
     pub out: &'a mut Vec<Vec<u8>>,
 }
 
 /// The object of an event: its key, and how it looks now where it is still there.
-struct Object<'e> {
-    key: Option<&'e [u8]>,
+pub(super) struct Object<'e> {
+    pub key: Option<&'e [u8]>,
     opened: Option<OwnedFd>,
-    seen: Option<Seen>,
+    pub seen: Option<Seen>,
 }
 
 impl Object<'_> {
@@ -52,7 +40,7 @@ impl Object<'_> {
 }
 
 /// A directory's key and a name in it.
-type PlaceRef<'e> = (&'e [u8], &'e [u8]);
+pub(super) type PlaceRef<'e> = (&'e [u8], &'e [u8]);
 
 impl Report<'_> {
     /// Tells of one event; false where it is about nothing watched.
@@ -65,12 +53,12 @@ impl Report<'_> {
         let key = event.object.or(itself);
         let tables = &self.shared.tables;
         let in_known = event.entry.is_some_and(|entry| tables.directories.contains_key(entry.directory));
-        let is_known = || match key {
+        let concerns_known = || match key {
             Some(key) if on_directory => tables.directories.contains_key(key),
             Some(key) => tables.files.contains_key(key),
             None => false,
         };
-        if !in_known && !is_known() {
+        if !in_known && !concerns_known() {
             return false;
         }
         let place = if itself.is_some() {
@@ -80,7 +68,10 @@ impl Report<'_> {
             self.real_place(event.entry, key)
         };
         let place = place.as_ref().map(|(directory, name)| (&directory[..], &name[..]));
-        let task = self.tasks.context(event.pid);
+        if self.shared.tables.find(place, key).matched == 0 {
+            return false;
+        }
+        let task = self.task(event.pid);
         let object = self.object(key);
 
         let (created, deleted) = (event.mask & libc::FAN_CREATE != 0, event.mask & libc::FAN_DELETE != 0);
@@ -107,7 +98,11 @@ impl Report<'_> {
         true
     }
 
-    fn object<'e>(&self, key: Option<&'e [u8]>) -> Object<'e> {
+    fn task(&mut self, tgid: u32) -> TaskContext {
+        *self.contexts.entry(tgid).or_insert_with(|| self.tasks.context(tgid))
+    }
+
+    pub fn object<'e>(&self, key: Option<&'e [u8]>) -> Object<'e> {
         let looked = key.and_then(|key| self.shared.filesystem(key)?.look(key).ok());
         let (opened, seen) = looked.map_or((None, None), |(opened, seen)| (Some(opened), Some(seen)));
         Object { key, opened, seen }
@@ -137,20 +132,21 @@ impl Report<'_> {
         handle::key(opened.as_fd(), &name).is_ok_and(|found| key.is_none_or(|key| *found == *key))
     }
 
-    /// The names of an object as a record has them.
-    fn names(&self, found: &Found, place: Option<PlaceRef<'_>>) -> Vec<u8> {
+    /// The names of an object as a record has them; false where those above are not known any more.
+    fn names(&self, found: &Found, place: Option<PlaceRef<'_>>) -> (Vec<u8>, bool) {
         if found.matched & !watch::FILE != 0 {
-            return found.path.clone();
+            return (found.path.clone(), true);
         }
-        let Some((directory, name)) = place else { return Vec::new() };
+        let Some((directory, name)) = place else { return (Vec::new(), false) };
         let above = self.shared.filesystem(directory).and_then(|filesystem| filesystem.path(directory).ok());
+        let whole = above.is_some();
         let mut path = above.unwrap_or_default();
         path.push(b'/');
         path.extend_from_slice(name);
-        path
+        (path, whole)
     }
 
-    fn record(
+    pub fn record(
         &self,
         kind: u16,
         task: TaskContext,
@@ -158,10 +154,16 @@ impl Report<'_> {
         place: Option<PlaceRef<'_>>,
         seen: Option<Seen>,
     ) -> FileRecordBuilder {
-        let names = self.names(found, place);
+        let (names, whole) = self.names(found, place);
         FileRecordBuilder::new(kind, self.now_ns, task)
             .path(found.number, found.matched, &names)
+            .path_cut(!whole)
             .object(seen.unwrap_or_default().identity)
+    }
+
+    fn with_other(&self, record: FileRecordBuilder, found: &Found, place: PlaceRef<'_>) -> FileRecordBuilder {
+        let (names, whole) = self.names(found, Some(place));
+        record.other(found.number, found.matched, &names).path_cut(!whole)
     }
 
     fn created(
@@ -194,22 +196,23 @@ impl Report<'_> {
             record = record.extra(target.unwrap_or_default().as_bytes());
         }
         if kind == kind::FILE_LINK {
-            if let Some(known) = known.as_ref().filter(|known| !known.place.0.is_empty()) {
-                let old = (&*known.place.0, &*known.place.1);
+            let other = known.map(|known| known.place).or_else(|| self.other_name(object, place));
+            if let Some((directory, name)) = other.as_ref().filter(|(directory, _)| !directory.is_empty()) {
+                let old = (&**directory, &**name);
                 let other = self.shared.tables.find(Some(old), object.key);
-                record = record.other(other.number, other.matched, &self.names(&other, Some(old)));
-            } else if let Some(path) = self.other_name(object, place) {
-                record = record.other(watch::NONE, 0, &path);
+                record = self.with_other(record, &other, old);
             }
         }
         self.out.push(record.build());
         self.remember(object, place, &found, on_directory);
+        self.named(place, object);
     }
 
     /// Another name of a file, where the kernel still has one at hand.
-    fn other_name(&self, object: &Object<'_>, place: PlaceRef<'_>) -> Option<Vec<u8>> {
-        let path = handle::path_of(object.opened.as_ref()?.as_fd()).ok()?;
-        (path.starts_with(b"/") && path != self.names(&Found::NOTHING, Some(place))).then_some(path)
+    fn other_name(&self, object: &Object<'_>, place: PlaceRef<'_>) -> Option<Place> {
+        let (key, opened) = object.key.zip(object.opened.as_ref())?;
+        let other = self.shared.filesystem(key)?.place_of_file(opened.as_fd(), key)?;
+        ((&*other.0, &*other.1) != place).then_some(other)
     }
 
     /// Notes what lies in a covered directory from now on.
@@ -254,121 +257,6 @@ impl Report<'_> {
         }
     }
 
-    /// A change of mode or owner. The event also comes for times, extended attributes and the number of links, so the
-    /// object is compared with how it looked before; one that was not seen before counts as changed.
-    fn attributes(
-        &mut self,
-        task: TaskContext,
-        place: Option<PlaceRef<'_>>,
-        object: &Object<'_>,
-        on_directory: bool,
-    ) {
-        let Some((key, seen)) = object.key.zip(object.seen) else { return };
-        let found = self.shared.tables.find(place, Some(key));
-        let tables = &mut self.shared.tables;
-        let before = if on_directory {
-            tables.directories.get_mut(key).and_then(|directory| directory.seen.replace(seen))
-        } else {
-            tables.files.get_mut(key).map(|file| {
-                // The length is FAN_MODIFY's to compare.
-                let mut updated = seen;
-                updated.identity.size = file.seen.identity.size;
-                std::mem::replace(&mut file.seen, updated)
-            })
-        };
-        let changed = before.map_or(ATTR_MODE | ATTR_UID | ATTR_GID, |before| {
-            let (old, new) = (before.identity, seen.identity);
-            let flag = |bit, differs| if differs { bit } else { 0 };
-            flag(ATTR_MODE, old.mode != new.mode)
-                | flag(ATTR_UID, old.uid != new.uid)
-                | flag(ATTR_GID, old.gid != new.gid)
-        });
-        if changed == 0 || found.matched == 0 {
-            return;
-        }
-        let argument = changed << 32 | u64::from(seen.identity.mode & 0xffff);
-        let record = self.record(kind::FILE_ATTRIBUTE, task, &found, place, Some(seen)).argument(argument);
-        self.out.push(record.build());
-    }
-
-    /// A file that became shorter was truncated. Otherwise it may have been written, which its close tells, or its
-    /// length may have been set without a descriptor: where no close follows, that is told a second later.
-    fn modified(
-        &mut self,
-        task: TaskContext,
-        place: Option<PlaceRef<'_>>,
-        object: &Object<'_>,
-        closed: bool,
-    ) {
-        let Some((key, seen)) = object.key.zip(object.seen) else { return };
-        let found = self.shared.tables.find(place, Some(key));
-        if found.matched == 0 {
-            return;
-        }
-        let known = self.shared.tables.files.get_mut(key);
-        let before = known.map(|file| std::mem::replace(&mut file.seen, seen));
-        if before.is_some_and(|before| seen.identity.size < before.identity.size) {
-            self.truncated(task, &found, place, seen);
-        } else if !closed {
-            if self.modified.len() < MODIFIED_MAX || self.modified.contains_key(key) {
-                self.modified.entry(key.into()).or_insert(Modified { since_ns: self.now_ns, task });
-            } else {
-                self.truncated(task, &found, place, seen);
-            }
-        }
-    }
-
-    fn truncated(&mut self, task: TaskContext, found: &Found, place: Option<PlaceRef<'_>>, seen: Seen) {
-        let size = seen.identity.size;
-        let record = self.record(kind::FILE_TRUNCATE, task, found, place, Some(seen)).argument(size);
-        self.out.push(record.build());
-    }
-
-    /// Tells of modified files whose close has not come.
-    pub fn overdue(&mut self) {
-        let now = self.now_ns;
-        let is_due = |modified: &Modified| now.saturating_sub(modified.since_ns) >= CLOSE_NS;
-        let due: Vec<Key> = self
-            .modified
-            .iter()
-            .filter(|(_, modified)| is_due(modified))
-            .map(|(key, _)| key.clone())
-            .collect();
-        for key in due {
-            let Some(modified) = self.modified.remove(&key) else { continue };
-            let Some(file) = self.shared.tables.files.get(&key).cloned() else { continue };
-            let place = Some((&*file.place.0, &*file.place.1));
-            let found = self.shared.tables.find(place, Some(&key));
-            let seen = self.object(Some(&key)).seen.unwrap_or(file.seen);
-            if found.matched != 0 {
-                self.truncated(modified.task, &found, place, seen);
-            }
-        }
-    }
-
-    fn closed(&mut self, task: TaskContext, place: Option<PlaceRef<'_>>, object: &Object<'_>) {
-        let found = self.shared.tables.find(place, object.key);
-        if let Some(key) = object.key {
-            self.modified.remove(key);
-        }
-        let never_named = object.seen.is_none_or(|seen| seen.identity.nlink == 0)
-            && place.is_some_and(|(_, name)| is_temporary(name));
-        if found.matched == 0 || never_named {
-            return;
-        }
-        let last = object.seen.or_else(|| Some(self.shared.tables.files.get(object.key?)?.seen));
-        let record = self.record(kind::FILE_CLOSE_WRITE, task, &found, place, last);
-        self.out.push(record.build());
-        if let (Some(key), Some(seen)) = (object.key, object.seen) {
-            if let Some(file) = self.shared.tables.files.get_mut(key) {
-                file.seen = seen;
-            } else if let Some(place) = place.filter(|_| found.covers()) {
-                let place = (place.0.into(), place.1.into());
-                self.shared.tables.add_file(key, File { number: found.number, place, seen });
-            }
-        }
-    }
-
     fn rename(&mut self, event: &Event<'_>) -> bool {
         let (Some(old), Some(new)) = (event.old, event.new) else { return false };
         let (old, new) = ((old.directory, old.name), (new.directory, new.name));
@@ -379,13 +267,9 @@ impl Report<'_> {
             return false;
         }
         let object = self.object(event.object);
-        let other = self.names(&from, Some(old));
-        let task = self.tasks.context(event.pid);
-        let record = self.record(kind::FILE_RENAME, task, &found, Some(new), object.seen).other(
-            from.number,
-            from.matched,
-            &other,
-        );
+        let task = self.task(event.pid);
+        let record = self.record(kind::FILE_RENAME, task, &found, Some(new), object.seen);
+        let record = self.with_other(record, &from, old);
         self.out.push(record.build());
         let on_directory = event.mask & libc::FAN_ONDIR != 0;
         let Some(key) = event.object else { return true };
@@ -406,11 +290,11 @@ impl Report<'_> {
 }
 
 /// Whether a name has the form that the kernel gives to files without one (fs/dcache.c, `d_mark_tmpfile`).
-fn is_temporary(name: &[u8]) -> bool {
+pub(super) fn is_temporary(name: &[u8]) -> bool {
     name.strip_prefix(b"#").is_some_and(|digits| !digits.is_empty() && digits.iter().all(u8::is_ascii_digit))
 }
 
-fn is_temporary_name(name: &[u8], inode: u64) -> bool {
+pub(super) fn is_temporary_name(name: &[u8], inode: u64) -> bool {
     is_temporary(name) && name[1..] == *inode.to_string().as_bytes()
 }
 

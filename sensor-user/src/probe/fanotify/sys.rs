@@ -1,5 +1,5 @@
-//! The four system calls that no library in use wraps: fanotify_init(2), fanotify_mark(2), name_to_handle_at(2) and
-//! open_by_handle_at(2).
+//! The four system calls that no library in use wraps: `fanotify_init(2)`, `fanotify_mark(2)`,
+//! `name_to_handle_at(2)` and `open_by_handle_at(2)`.
 
 use std::ffi::CStr;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -46,7 +46,7 @@ pub fn init() -> Result<OwnedFd, Errno> {
 }
 
 /// Adds events to, or (`FAN_MARK_REMOVE`) takes them from, what is reported of `object`, which must not be an
-/// `O_PATH` descriptor. `flags` and `mask` are those of fanotify_mark(2).
+/// `O_PATH` descriptor. `flags` and `mask` are those of `fanotify_mark(2)`.
 pub fn mark(group: BorrowedFd<'_>, flags: u32, mask: u64, object: BorrowedFd<'_>) -> Result<(), Errno> {
     // SAFETY: a null path stands for the object itself (fanotify_mark(2)); both descriptors are open.
     let result =

@@ -34,6 +34,9 @@ pub struct Mark {
     pub number: u32,
 }
 
+/// A name in a directory, and its mark.
+pub type NamedMark = (Box<[u8]>, Mark);
+
 /// A directory that is marked or lies below one that is.
 #[derive(Clone, Debug, Default)]
 pub struct Directory {
@@ -91,7 +94,7 @@ pub struct Tables {
     /// Marked objects.
     pub objects: HashMap<Key, Mark>,
     /// Marked names, by directory.
-    pub children: HashMap<Key, Vec<(Box<[u8]>, Mark)>>,
+    pub children: HashMap<Key, Vec<NamedMark>>,
     /// Every directory that is marked or covered.
     pub directories: HashMap<Key, Directory>,
     /// Everything but directories in a covered directory, and every file that is marked itself.

@@ -86,8 +86,8 @@ impl Transcript {
                 }
                 "alert" => read.alerts.push(json(rest)?),
                 "entry" => read.entries.push(json(rest)?),
-                "metric" => read.metrics += &format!("{rest}\n"),
-                "pretty" => read.pretty += &format!("{rest}\n"),
+                "metric" => read.metrics.extend([rest, "\n"]),
+                "pretty" => read.pretty.extend([rest, "\n"]),
                 "complete" => complete = true,
                 _ => {}
             }
