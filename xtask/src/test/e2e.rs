@@ -131,3 +131,27 @@ fn promtool(metrics: &str) -> Result<Verdict> {
         (!holds).then(|| format!("{}: {}", out.status, said.replace('\n', " | "))),
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_scenarios_are_sound_shell_and_all_of_them_are_run() {
+        let scenarios = sh::root().join("tests/scenarios");
+        let main = fs::read_to_string(scenarios.join("main.sh")).unwrap();
+        // Not a part: what runs the parts, what they share, and what a login's shell does.
+        let others = ["main", "lib", "backdoor"];
+        for entry in fs::read_dir(&scenarios).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_stem().unwrap().to_str().unwrap();
+            if path.extension().is_some_and(|extension| extension == "sh") {
+                sh::output(Command::new("bash").arg("-n").arg(&path)).unwrap();
+                let run = main.lines().any(|line| {
+                    line.starts_with("for part in ") && line.split([' ', ';']).any(|part| part == name)
+                });
+                assert!(run || others.contains(&name), "{name} is never run");
+            }
+        }
+    }
+}
