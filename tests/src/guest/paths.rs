@@ -14,6 +14,9 @@ use super::case::{Case, Place, c_path, call, case, case_with};
 /// The longest name, in bytes.
 const LONG: usize = 255;
 
+/// Name, operation, and levels of directories.
+type Depth = (&'static str, fn(&Place) -> Result<()>, usize);
+
 /// The table.
 #[rustfmt::skip]
 pub fn cases() -> Vec<Case> {
