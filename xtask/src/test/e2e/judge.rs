@@ -32,6 +32,7 @@ pub fn judge(told: &Transcript) -> Vec<Verdict> {
     verdicts.push(below("rss.below-25-mib", told.number("rss.end"), RSS_KIB));
     verdicts.push(below("service.never-restarted", told.number("restarts"), 1));
     verdicts.push(Verdict::new("journal.as-jsonl", journal_differs(told)));
+    verdicts.push(Verdict::new("replay.pretty", pretty_lacks_the_shell(told)));
     verdicts
 }
 
@@ -196,6 +197,17 @@ fn journal_differs(told: &Transcript) -> Option<String> {
             live.len()
         )
     })
+}
+
+/// Evidence against the replay for people telling who wrote the unit.
+fn pretty_lacks_the_shell(told: &Transcript) -> Option<String> {
+    let writer = told.facts.get("writer.pid").map_or("none", String::as_str);
+    let wanted = format!(
+        "HIGH bash (pid {writer}, root, login alice) wrote unit telemetry.service in /etc/systemd/system"
+    );
+    let first = told.pretty.lines().next().unwrap_or_default();
+    (!told.pretty.lines().any(|line| line == wanted))
+        .then(|| format!("no line {wanted:?}; the first is {first:?}"))
 }
 
 #[cfg(test)]
