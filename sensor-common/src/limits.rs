@@ -35,8 +35,9 @@ pub const EXIT_ENTRIES: usize = 1024;
 /// Entries of the map of named children.
 pub const CHILD_ENTRIES: usize = 4096;
 
-/// Bytes of the ring buffer. A power of two and a multiple of the page size (bpf(2), `BPF_MAP_TYPE_RINGBUF`).
-pub const RING_BYTES: usize = 8 << 20;
+/// Bytes of the ring buffer. A power of two and a multiple of the page size (bpf(2), `BPF_MAP_TYPE_RINGBUF`). It is
+/// mapped twice, end to end, and counts twice in the daemon's resident memory.
+pub const RING_BYTES: usize = 4 << 20;
 
 /// Bytes waiting in the ring beyond which process records are refused, so that records of watched objects still
 /// find room.

@@ -8,9 +8,9 @@ use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, RingBuf};
 use sensor_common::layout::{KernelFacts, KernelLayout};
+use sensor_common::limits;
 use sensor_common::record::counter;
 use sensor_common::watch::{ChildKey, Learned, WatchKey, WatchValue};
-use sensor_common::limits;
 
 /// Overwritten before loading; the verifier then knows every offset as a constant.
 #[unsafe(no_mangle)]
@@ -18,8 +18,11 @@ pub static LAYOUT: KernelLayout = KernelLayout::UNKNOWN;
 
 /// Overwritten before loading.
 #[unsafe(no_mangle)]
-pub static FACTS: KernelFacts =
-    KernelFacts { setattr_dentry: 0, current_task_btf: 0, process_ring_bytes: limits::RING_PROCESS_BYTES as u32 };
+pub static FACTS: KernelFacts = KernelFacts {
+    setattr_dentry: 0,
+    current_task_btf: 0,
+    process_ring_bytes: limits::RING_PROCESS_BYTES as u32,
+};
 
 /// The thread whose opens are to be learned from; `u32::MAX` for none. Not 0, so that it lies in `.data` by itself:
 /// userspace writes the section as a whole.
@@ -40,17 +43,20 @@ pub static RECORDS: RingBuf = RingBuf::with_byte_size(limits::RING_BYTES as u32,
 
 /// Watched objects.
 #[map]
-pub static WATCHES: HashMap<WatchKey, WatchValue> = HashMap::with_max_entries(limits::WATCH_ENTRIES as u32, 0);
+pub static WATCHES: HashMap<WatchKey, WatchValue> =
+    HashMap::with_max_entries(limits::WATCH_ENTRIES as u32, 0);
 
 /// Files that were opened for writing, renamed or linked in a watched place. The least recently used go when it is
 /// full: a file whose last name a rename replaces is never taken out, since the LSM hook does not tell a replaced file
 /// from one that an exchange keeps.
 #[map]
-pub static FILES: LruHashMap<WatchKey, WatchValue> = LruHashMap::with_max_entries(limits::FILE_ENTRIES as u32, 0);
+pub static FILES: LruHashMap<WatchKey, WatchValue> =
+    LruHashMap::with_max_entries(limits::FILE_ENTRIES as u32, 0);
 
 /// Named children of anchors.
 #[map]
-pub static CHILDREN: HashMap<ChildKey, WatchValue> = HashMap::with_max_entries(limits::CHILD_ENTRIES as u32, 0);
+pub static CHILDREN: HashMap<ChildKey, WatchValue> =
+    HashMap::with_max_entries(limits::CHILD_ENTRIES as u32, 0);
 
 /// Processes whose end was told, by (start, tgid): two of their threads may both take themselves for the last.
 #[map]

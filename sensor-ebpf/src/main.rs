@@ -6,6 +6,7 @@
 #![no_main]
 #![feature(asm_experimental_arch)]
 
+mod diagnostics;
 mod emit;
 mod hooks;
 mod kernel;
@@ -57,13 +58,9 @@ hook!("inode_link", lsm_inode_link, fentry_inode_link, |c| {
     file::two_names(kind::FILE_LINK, c.arg(0), c.arg(2))
 });
 // security_inode_rename calls the LSM hook twice for an exchange, with the names swapped; fentry sees the one call.
-hook!(
-    "inode_rename",
-    lsm_inode_rename,
-    fentry_inode_rename,
-    |c| file::rename(c.arg(1), c.arg(3), 0),
-    |c| file::rename(c.arg(1), c.arg(3), c.arg::<u32>(4) as u64)
-);
+hook!("inode_rename", lsm_inode_rename, fentry_inode_rename, |c| file::rename(c.arg(1), c.arg(3), 0), |c| {
+    file::rename(c.arg(1), c.arg(3), c.arg::<u32>(4) as u64)
+});
 hook!("inode_setattr", lsm_inode_setattr, fentry_inode_setattr, |c| {
     if fact!(setattr_dentry) == 1 {
         file::setattr(c.arg(1), c.arg(2));
@@ -72,13 +69,9 @@ hook!("inode_setattr", lsm_inode_setattr, fentry_inode_setattr, |c| {
     }
 });
 // security_mmap_file(file, prot, flags) hands the hook (file, reqprot, prot, flags).
-hook!(
-    "mmap_file",
-    lsm_mmap_file,
-    fentry_mmap_file,
-    |c| file::map(c.arg(0), c.arg(2), c.arg(3)),
-    |c| file::map(c.arg(0), c.arg(1), c.arg(2))
-);
+hook!("mmap_file", lsm_mmap_file, fentry_mmap_file, |c| file::map(c.arg(0), c.arg(2), c.arg(3)), |c| {
+    file::map(c.arg(0), c.arg(1), c.arg(2))
+});
 hook!("file_mprotect", lsm_file_mprotect, fentry_file_mprotect, |c| file::protect(c.arg(0), c.arg(2)));
 hook!("sb_mount", lsm_sb_mount, fentry_sb_mount, |c| file::mount(c.arg(1), c.arg(0), c.arg(3)));
 hook!("move_mount", lsm_move_mount, fentry_move_mount, |c| file::move_mount(c.arg(0), c.arg(1)));

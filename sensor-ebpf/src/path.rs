@@ -5,6 +5,7 @@ use sensor_common::limits::{COMPONENT_MAX, WALK_LEVELS};
 use sensor_common::record::counter;
 use sensor_common::watch::{self, CHILD_NAME, ChildKey, WatchKey, WatchValue, bloom_position};
 
+use crate::diagnostics;
 use crate::kernel::{self, Address, BLOOM, CHILDREN, FILES, WATCHES, forgotten, load, offset, opaque};
 
 /// How an object is watched.
@@ -93,7 +94,8 @@ pub fn anchor(dentry: Address) -> Found {
 /// bind mount, chroot or namespace the object was reached.
 #[inline(always)]
 pub fn find(dentry: Address) -> Found {
-    let (inode_at, number_at, parent_at) = (offset!(dentry_inode), offset!(inode_ino), offset!(dentry_parent));
+    let (inode_at, number_at, parent_at) =
+        (offset!(dentry_inode), offset!(inode_ino), offset!(dentry_parent));
     let mut here = dentry;
     let mut child = dentry;
     let mut single = Found::NOTHING.forgotten();
@@ -118,6 +120,7 @@ pub fn find(dentry: Address) -> Found {
         here = parent;
     }
     kernel::count(counter::WALK_CUT);
+    diagnostics::walk_cut();
     single
 }
 

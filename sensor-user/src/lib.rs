@@ -10,6 +10,7 @@ pub mod event;
 pub mod incident;
 pub mod lineage;
 pub mod metrics;
+pub mod pipeline;
 pub mod probe;
 pub mod sink;
 pub mod source;

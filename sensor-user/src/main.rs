@@ -16,12 +16,16 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Run(cli::run::Args),
+    Replay(cli::replay::Args),
     Config(cli::config::Args),
     Selftest(cli::selftest::Args),
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
+        Command::Run(args) => cli::run::main(&args),
+        Command::Replay(args) => cli::replay::main(&args),
         Command::Config(args) => cli::config::main(&args),
         Command::Selftest(args) => cli::selftest::main(&args),
     };

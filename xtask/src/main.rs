@@ -1,8 +1,11 @@
 //! `cargo xtask`: every developer command of svcsensor, so that nothing needs a script or a tool installed by hand.
 
 mod apt;
+mod bench;
 mod ebpf;
+mod run;
 mod sh;
+mod test;
 mod vm;
 
 use clap::{Parser, Subcommand};
@@ -17,8 +20,14 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Build the sensor and start it, alerts in this terminal (arguments after `--` go to `svcsensor run`)
+    Run(run::Args),
+    /// Run the tests
+    Test(test::Args),
     /// Build the kernel object from source; commit it with its manifest, or check the committed one
     BuildEbpf(ebpf::Args),
+    /// Count what the programs cost in instructions, against empty ones in the same places
+    Bench(bench::Args),
     /// Fetch, build and start the virtual machines in which the tests run
     Vm(vm::Args),
 }
@@ -26,7 +35,10 @@ enum Command {
 fn main() -> anyhow::Result<()> {
     ebpf::rustc_wrapper()?;
     match Cli::parse().command {
+        Command::Run(args) => run::main(&args),
+        Command::Test(args) => test::main(&args),
         Command::BuildEbpf(args) => ebpf::main(&args),
+        Command::Bench(args) => bench::main(&args),
         Command::Vm(args) => vm::main(&args),
     }
 }

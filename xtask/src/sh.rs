@@ -57,12 +57,16 @@ pub fn on_path(program: &str) -> bool {
 
 /// `program`, through sudo where this process is not root.
 pub fn as_root(program: &str) -> Command {
-    // /proc/self is owned by the effective user id (proc(5)).
-    let uid = std::fs::metadata("/proc/self").map(|m| std::os::unix::fs::MetadataExt::uid(&m));
-    if matches!(uid, Ok(0)) {
+    if is_root() {
         return Command::new(program);
     }
     let mut sudo = Command::new("sudo");
     sudo.arg(program);
     sudo
+}
+
+/// Whether this process is root's.
+pub fn is_root() -> bool {
+    // /proc/self is owned by the effective user id (proc(5)).
+    std::fs::metadata("/proc/self").is_ok_and(|meta| std::os::unix::fs::MetadataExt::uid(&meta) == 0)
 }

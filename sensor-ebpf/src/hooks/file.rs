@@ -8,6 +8,7 @@ use sensor_common::limits::{COMPONENT_MAX, EXTRA_MAX};
 use sensor_common::record::{FileIdentity, FileRecord, counter, flags, kind};
 use sensor_common::watch::{self, Learned, LearnedIdentity, WatchValue};
 
+use crate::diagnostics;
 use crate::emit;
 use crate::kernel::{self, Address, FILES, LEARNED, LEARNER, WATCHES, load, offset};
 use crate::path::{self, Cursor, Found, add_to_bloom, in_bloom, key_of, remembered, watched};
@@ -224,14 +225,20 @@ fn learn(inode: Address) {
     // SAFETY: a plain integer that userspace sets.
     let learner = unsafe { core::ptr::read_volatile(&raw const LEARNER) };
     // SAFETY: a helper without arguments; its lower half is the thread id.
-    if unsafe { aya_ebpf::helpers::generated::bpf_get_current_pid_tgid() } as u32 != learner || inode.is_null() {
+    if unsafe { aya_ebpf::helpers::generated::bpf_get_current_pid_tgid() } as u32 != learner
+        || inode.is_null()
+    {
         return;
     }
     let number: u64 = load(inode, offset!(inode_ino));
     let key = key_of(inode, number);
-    let identity =
-        LearnedIdentity { inode: number, device: key.device, generation: load(inode, offset!(inode_generation)) };
+    let identity = LearnedIdentity {
+        inode: number,
+        device: key.device,
+        generation: load(inode, offset!(inode_generation)),
+    };
     add_to_bloom(number);
+    diagnostics::learned(number, key.device);
     if let Some(learned) = LEARNED.get_ptr_mut(0) {
         let learned: *mut Learned = learned;
         // SAFETY: the map's only element, written by the one thread that learns; the index is checked.

@@ -137,7 +137,11 @@ impl Exec {
         }
         let mut cursor = Cursor { base, offset: PATHS_AT, truncated: false };
         let file: Address = load(self.binprm, offset!(binprm_file));
-        copy_full_path::<LIMIT>(&mut cursor, probe(file, offset!(file_dentry)), probe(file, offset!(file_mnt)));
+        copy_full_path::<LIMIT>(
+            &mut cursor,
+            probe(file, offset!(file_dentry)),
+            probe(file, offset!(file_mnt)),
+        );
         let exe_end = cursor.offset;
         let fs: Address = load(self.task, offset!(task_fs));
         let pwd: Address = probe(fs, offset!(fs_pwd_dentry));

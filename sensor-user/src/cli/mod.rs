@@ -1,6 +1,8 @@
 //! The commands. Each wires rooms together and holds no logic of its own.
 
 pub mod config;
+pub mod replay;
+pub mod run;
 pub mod selftest;
 
 /// Exit code: findings, or a failed check.

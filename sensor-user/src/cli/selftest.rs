@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use crate::probe::btf::Btf;
+use crate::probe::fanotify::Fanotify;
 use crate::probe::hooks::{self, Backend};
 use crate::probe::{load, support};
 
@@ -85,7 +86,11 @@ fn probe(args: &Args) -> Report {
     };
     let options = load::Options { object: args.object.clone(), ..load::Options::default() };
     for backend in Backend::ALL {
-        let loaded = load::load(backend, &btf, &options);
+        let mut loaded = load::load(backend, &btf, &options);
+        if backend == Backend::Fanotify {
+            // Its file side is no program.
+            loaded = loaded.and_then(|loaded| Ok(Fanotify::new().map(|_| loaded)?));
+        }
         report.backends.push(BackendReport {
             backend: backend.name(),
             works: loaded.is_ok(),

@@ -1,3 +1,13 @@
 //! Event, lineage and subject become a finding: a rule and its evidence.
 
+pub mod client;
+pub mod detector;
+pub mod exec;
+pub mod file;
+pub mod finding;
+pub mod quiet;
 pub mod rule;
+pub mod rules;
+pub mod score;
+
+mod memory;

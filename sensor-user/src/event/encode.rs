@@ -117,6 +117,13 @@ impl FileRecordBuilder {
         self
     }
 
+    /// Notes that the upper levels of a path are missing, if they are.
+    #[must_use]
+    pub fn path_cut(mut self, was_cut: bool) -> Self {
+        self.flag(flags::PATH_TRUNCATED, was_cut);
+        self
+    }
+
     /// A symlink's target, a mount's source; cut at [`EXTRA_MAX`] bytes.
     #[must_use]
     pub fn extra(mut self, extra: &[u8]) -> Self {

@@ -14,7 +14,7 @@ pub struct Host {
     pub hostname: String,
     /// /etc/machine-id (machine-id(5)); empty where there is none.
     pub machine_id: String,
-    /// /proc/sys/kernel/random/boot_id (random(4)).
+    /// `/proc/sys/kernel/random/boot_id` (random(4)).
     pub boot_id: String,
     /// `uname -r`.
     pub kernel_release: String,
@@ -96,9 +96,9 @@ pub enum WatchClass {
     GeneratorOutput,
     /// Transient units (/run/systemd/transient): made by PID 1 on request.
     TransientUnit,
-    /// SysV scripts (/etc/init.d).
+    /// System V scripts (/etc/init.d).
     InitScript,
-    /// SysV runlevel links (/etc/rc?.d).
+    /// System V runlevel links (/etc/rc?.d).
     RunlevelLink,
     /// /etc/rc.local and its like.
     RcLocal,
@@ -156,6 +156,9 @@ pub struct Loss {
     pub kind: u16,
     /// How many.
     pub dropped: u64,
+    /// `dropped` is a lower bound: the kernel does not say how many (fanotify(7), `FAN_Q_OVERFLOW`).
+    #[serde(default)]
+    pub at_least: bool,
     /// Not before this moment on `CLOCK_BOOTTIME`, in nanoseconds.
     pub since_boottime_ns: u64,
 }

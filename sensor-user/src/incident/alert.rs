@@ -1,6 +1,7 @@
 //! The alert: everything a sink can write, in no format.
 
 use crate::detect::rule::{Rule, Severity};
+pub use crate::detect::score::Reason;
 use crate::lineage::actor::Actor;
 use crate::subject::service::{ContainerService, File, Unit};
 
@@ -40,15 +41,6 @@ pub struct Alert {
     pub container_service: Option<ContainerService>,
     /// The machine.
     pub host: HostInfo,
-}
-
-/// A part of a score.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reason {
-    /// Added to the score; may be negative.
-    pub points: i8,
-    /// Why, in a few words.
-    pub text: String,
 }
 
 /// The machine as an alert names it.

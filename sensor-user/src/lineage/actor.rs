@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 /// A process as an alert names it.
+#[expect(clippy::struct_excessive_bools, reason = "four independent facts, each a field of the alert")]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Process {
     /// Process id in the initial pid namespace.

@@ -114,9 +114,9 @@ impl Cgroups {
 /// Prefixes by which engines and their cgroup drivers name a container's group, and the engine. The monitors'
 /// groups (`libpod-conmon-`, `crio-conmon-`) begin alike, but what follows is no id, so they do not match.
 ///
-/// docker: daemon/oci_linux.go (`docker-` with the systemd driver); podman: libpod/container_internal_linux.go
-/// (`libpod-`, `libpod-payload-`); containerd's CRI: internal/cri/server (`cri-containerd-`); CRI-O:
-/// internal/config/cgmgr (`crio-`); nerdctl: pkg/cmd/container/run_cgroup_linux.go (`nerdctl-`).
+/// docker: `daemon/oci_linux.go` (`docker-` with the systemd driver); podman: `libpod/container_internal_linux.go`
+/// (`libpod-`, `libpod-payload-`); containerd's CRI: `internal/cri/server` (`cri-containerd-`); CRI-O:
+/// `internal/config/cgmgr` (`crio-`); nerdctl: `pkg/cmd/container/run_cgroup_linux.go` (`nerdctl-`).
 const PREFIXES: [(&[u8], &str); 6] = [
     (b"docker-", "docker"),
     (b"libpod-payload-", "podman"),

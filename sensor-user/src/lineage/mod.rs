@@ -234,8 +234,9 @@ impl Lineage {
         }
     }
 
-    /// A process found in /proc. What live records have told already is newer and stays.
-    pub fn snapshot(&mut self, snapshot: &ProcessSnapshot) {
+    /// A process found in /proc. What live records have told already is newer and stays. Answers with
+    /// the process, where there is anything new.
+    pub fn snapshot(&mut self, snapshot: &ProcessSnapshot) -> Option<Handle> {
         let parent = snapshot
             .parent_start_boottime_ns
             .and_then(|start| self.known_or_new(snapshot.parent_tgid, start));
@@ -244,11 +245,11 @@ impl Lineage {
                 self.table.adopt(handle, parent);
             }
             if self.table.get(handle).is_some_and(|entry| entry.image.is_some() || entry.has(ENDED)) {
-                return;
+                return None;
             }
             handle
         } else if snapshot.tgid == 0 {
-            return;
+            return None;
         } else {
             self.insert(Entry::new(snapshot.tgid, snapshot.start_boottime_ns), parent)
         };
@@ -268,7 +269,7 @@ impl Lineage {
                 entry.flags |= KERNEL;
             }
             if snapshot.args.is_empty() {
-                return;
+                return None;
             }
         }
         let mut args = Vec::new();
@@ -297,6 +298,7 @@ impl Lineage {
                 args: &args,
             },
         );
+        Some(handle)
     }
 
     /// What is known of a process.

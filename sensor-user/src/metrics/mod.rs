@@ -37,7 +37,7 @@ pub struct Metrics {
     recursion_misses: Followed,
     walks_cut: Followed,
     watch_full: Followed,
-    findings: IntCounterVec,
+    findings: Followed,
     alerts: IntCounterVec,
     alerts_collapsed: IntCounter,
     alert_latency: Histogram,
@@ -46,9 +46,7 @@ pub struct Metrics {
     sink_queue_entries: IntGaugeVec,
     sink_queue_bytes: IntGaugeVec,
     sink_errors: Followed,
-    processes: TableMetrics,
-    watches: TableMetrics,
-    incidents: TableMetrics,
+    tables: TableMetrics,
     ring_capacity: IntGauge,
     ring_pending: IntGauge,
 }
@@ -66,38 +64,45 @@ pub struct TableUse {
     pub bytes: usize,
 }
 
-/// The four metrics of a bounded table.
+/// The four metrics of every bounded table, by its name.
 struct TableMetrics {
-    entries: IntGauge,
-    capacity: IntGauge,
-    bytes: IntGauge,
+    entries: IntGaugeVec,
+    capacity: IntGaugeVec,
+    bytes: IntGaugeVec,
     evictions: Followed,
 }
 
 impl TableMetrics {
-    fn new(registry: &Registry, name: &str, what: &str) -> Self {
+    fn new(registry: &Registry) -> Self {
+        let label = &["table"];
         Self {
-            entries: gauge(registry, &format!("{name}_entries"), &format!("{what}: entries now.")),
-            capacity: gauge(registry, &format!("{name}_capacity"), &format!("{what}: bound of the entries.")),
-            bytes: gauge(
+            entries: gauges(registry, "table_entries", "Entries in a bounded table.", label),
+            capacity: gauges(
                 registry,
-                &format!("{name}_bytes"),
-                &format!("{what}: bytes that the entries hold."),
+                "table_capacity",
+                "Bound of a table's entries; 0 where bytes are bounded.",
+                label,
+            ),
+            bytes: gauges(
+                registry,
+                "table_bytes",
+                "Bytes of the heap that a table holds; 0 where not measured.",
+                label,
             ),
             evictions: Followed::new(
                 registry,
-                &format!("{name}_evictions_total"),
-                &format!("{what}: entries that had to go for others."),
-                &[],
+                "table_evictions_total",
+                "Entries that left a table, or were refused, for want of room.",
+                label,
             ),
         }
     }
 
-    fn set(&self, now: TableUse) {
-        self.entries.set(signed(now.entries));
-        self.capacity.set(signed(now.capacity));
-        self.bytes.set(signed(now.bytes));
-        self.evictions.follow(&[], now.evictions);
+    fn set(&self, table: &str, now: TableUse) {
+        self.entries.with_label_values(&[table]).set(signed(now.entries));
+        self.capacity.with_label_values(&[table]).set(signed(now.capacity));
+        self.bytes.with_label_values(&[table]).set(signed(now.bytes));
+        self.evictions.follow(&[table], now.evictions);
     }
 }
 
@@ -183,7 +188,7 @@ impl Metrics {
                 "Files of interest that found no room in the kernel's table of watches.",
                 &[],
             ),
-            findings: counters(
+            findings: Followed::new(
                 reg,
                 "findings_total",
                 "Matches of a rule, before repeats are collapsed.",
@@ -212,13 +217,7 @@ impl Metrics {
                 "Failed attempts of a sink, but for those where its receiver was busy or absent.",
                 &["sink"],
             ),
-            processes: TableMetrics::new(reg, "process_table", "Table of processes"),
-            watches: TableMetrics::new(reg, "watch_table", "Table of watched directories and files"),
-            incidents: TableMetrics::new(
-                reg,
-                "incident_table",
-                "Table of incidents that still collect findings",
-            ),
+            tables: TableMetrics::new(reg),
             ring_capacity: gauge(reg, "ring_buffer_capacity_bytes", "Size of the ring buffer."),
             ring_pending: gauge(reg, "ring_buffer_pending_bytes", "Bytes that wait in the ring buffer."),
             registry,
@@ -233,7 +232,7 @@ impl Metrics {
     /// Shows these rules with zeros, so that a query sees the step from none to one.
     pub fn declare_rules(&self, rules: impl IntoIterator<Item = &'static Rule>) {
         for rule in rules {
-            self.findings.with_label_values(&[rule.id]);
+            self.findings.follow(&[rule.id], 0);
             for severity in Severity::ALL {
                 self.alerts.with_label_values(&[rule.id, severity.name()]);
             }
@@ -275,9 +274,9 @@ impl Metrics {
         self.watch_full.follow(&[], watch_full);
     }
 
-    /// One more match of a rule.
-    pub fn count_finding(&self, rule: &'static Rule) {
-        self.findings.with_label_values(&[rule.id]).inc();
+    /// Total of the matches of a rule.
+    pub fn set_findings(&self, rule: &'static Rule, total: u64) {
+        self.findings.follow(&[rule.id], total);
     }
 
     /// One more alert, this long after its first observation.
@@ -303,19 +302,9 @@ impl Metrics {
         }
     }
 
-    /// The table of processes.
-    pub fn set_process_table(&self, now: TableUse) {
-        self.processes.set(now);
-    }
-
-    /// The kernel's table of watches.
-    pub fn set_watch_table(&self, now: TableUse) {
-        self.watches.set(now);
-    }
-
-    /// Incidents that still collect findings.
-    pub fn set_incident_table(&self, now: TableUse) {
-        self.incidents.set(now);
+    /// A bounded table: `processes`, `cgroups`, `kernel_watches`...
+    pub fn set_table(&self, table: &'static str, now: TableUse) {
+        self.tables.set(table, now);
     }
 
     /// The ring buffer: its size, and the bytes in it.

@@ -24,7 +24,7 @@ fn full() -> Metrics {
     metrics.set_decode_errors("truncated", 2);
     metrics.set_recursion_misses("fentry_inode_rename", 1);
     metrics.set_watch_limits_hit(4, 5);
-    metrics.count_finding(alert.rule);
+    metrics.set_findings(alert.rule, 1);
     metrics.count_alert(&alert, Duration::from_millis(20));
     metrics.set_sink(
         "journal",
@@ -35,9 +35,7 @@ fn full() -> Metrics {
         },
     );
     let table = TableUse { entries: 5, capacity: 10, evictions: 1, bytes: 1000 };
-    metrics.set_process_table(table);
-    metrics.set_watch_table(table);
-    metrics.set_incident_table(table);
+    metrics.set_table("processes", table);
     metrics.set_ring_buffer(8 << 20, 4096);
     metrics
 }
@@ -68,12 +66,10 @@ fn what_is_told_is_shown() {
         (r#"svcsensor_sink_queue_entries{sink="journal"}"#, 3.0),
         (r#"svcsensor_sink_queue_bytes{sink="journal"}"#, 9000.0),
         (r#"svcsensor_sink_errors_total{sink="journal"}"#, 1.0),
-        ("svcsensor_process_table_entries", 5.0),
-        ("svcsensor_process_table_capacity", 10.0),
-        ("svcsensor_process_table_bytes", 1000.0),
-        ("svcsensor_process_table_evictions_total", 1.0),
-        ("svcsensor_watch_table_entries", 5.0),
-        ("svcsensor_incident_table_entries", 5.0),
+        (r#"svcsensor_table_entries{table="processes"}"#, 5.0),
+        (r#"svcsensor_table_capacity{table="processes"}"#, 10.0),
+        (r#"svcsensor_table_bytes{table="processes"}"#, 1000.0),
+        (r#"svcsensor_table_evictions_total{table="processes"}"#, 1.0),
         ("svcsensor_ring_buffer_capacity_bytes", 8_388_608.0),
         ("svcsensor_ring_buffer_pending_bytes", 4096.0),
     ] {

@@ -52,7 +52,7 @@ struct Type {
     /// Offsets of members count bits and carry a bit-field's size.
     kind_flag: bool,
     /// Size, or the type that this one refers to.
-    size_or_type: u32,
+    size_or_target: u32,
     /// Where what follows begins.
     tail: usize,
 }
@@ -128,7 +128,7 @@ impl Btf {
     #[must_use]
     pub fn arguments(&self, function: &str) -> Option<Vec<Option<&str>>> {
         let function = self.find(function, &[KIND_FUNC])?;
-        let prototype = self.get(function.size_or_type)?;
+        let prototype = self.get(function.size_or_target)?;
         (0..prototype.vlen)
             .map(|index| {
                 let ty = u32_at(&self.bytes, prototype.tail + index * 8 + 4)?;
@@ -152,7 +152,7 @@ impl Btf {
         if pointer.kind != KIND_PTR {
             return None;
         }
-        let target = self.resolve(pointer.size_or_type)?;
+        let target = self.resolve(pointer.size_or_target)?;
         std::str::from_utf8(self.string(target.name)?).ok()
     }
 
@@ -196,7 +196,7 @@ impl Btf {
             if !matches!(ty.kind, 8 | 9 | 10 | 11 | 18) {
                 return Some(ty);
             }
-            id = ty.size_or_type;
+            id = ty.size_or_target;
         }
         None
     }
@@ -215,7 +215,7 @@ impl Btf {
             kind: info >> 24 & 0x1f,
             vlen: (info & 0xffff) as usize,
             kind_flag: info >> 31 != 0,
-            size_or_type: u32_at(&self.bytes, at + 8)?,
+            size_or_target: u32_at(&self.bytes, at + 8)?,
             tail: at + 12,
         })
     }

@@ -42,8 +42,8 @@ impl Backend {
             Self::Fanotify => &[
                 "writes to the block device below a filesystem",
                 "shared writable mappings before they are unmapped or closed",
-                "writes through a descriptor before it is closed",
-                "mounts over a watched directory before the next look at the mount table",
+                "writes through a descriptor that stays open, for the first second",
+                "mounts over a watched directory that go before the mount table is read, and who mounted",
                 "new namespaces before the process in them executes something",
                 "which thread, and how a process looked that ended before the daemon could read /proc",
             ],

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use aya::maps::{MapData, MapError};
 use aya::programs::{BtfTracePoint, FEntry, Lsm, ProgramError};
 use aya::{Ebpf, EbpfError, EbpfLoader};
+use aya_log::EbpfLogger;
 use sensor_common::layout::{ABSENT, KernelLayout};
 
 use super::btf::{Btf, BtfError};
@@ -55,6 +56,12 @@ pub enum LoadError {
         /// Why.
         source: MapError,
     },
+    /// fanotify is not allowed.
+    #[error(transparent)]
+    Fanotify(#[from] super::fanotify::FanotifyError),
+    /// The programs' own diagnostics cannot be read.
+    #[error("cannot read the kernel programs' diagnostics: {0}; run without --kernel-log")]
+    Log(String),
     /// BPF LSM is not active.
     #[error(
         "/sys/kernel/security/lsm does not list bpf: LSM programs would attach and never run \
@@ -106,6 +113,8 @@ pub struct Loaded {
     /// Its hooks, all attached.
     pub hooks: Vec<Hook>,
     pub(super) ebpf: Ebpf,
+    /// What the programs say of themselves, where that was asked for.
+    log: Option<EbpfLogger<&'static dyn log::Log>>,
 }
 
 /// Loads and attaches every program of `backend`.
@@ -141,7 +150,12 @@ pub fn load(backend: Backend, btf: &Btf, options: &Options) -> Result<Loaded, Lo
     // The kernel's types took tens of megabytes to parse and are not needed again.
     drop(kernel_btf);
     super::support::return_memory();
-    Ok(Loaded { backend, hooks, ebpf })
+    let log = if options.log_level == 0 {
+        None
+    } else {
+        Some(EbpfLogger::init(&mut ebpf).map_err(|error| LoadError::Log(error.to_string()))?)
+    };
+    Ok(Loaded { backend, hooks, ebpf, log })
 }
 
 fn attach(ebpf: &mut Ebpf, hook: &Hook, btf: &aya::Btf) -> Result<(), LoadError> {
@@ -207,6 +221,13 @@ impl Loaded {
     {
         let map = self.ebpf.take_map(name).ok_or(LoadError::Missing(name))?;
         map.try_into().map_err(|source| LoadError::Map { map: name, source })
+    }
+
+    /// Hands what the programs say of themselves to the log.
+    pub fn flush_log(&mut self) {
+        if let Some(log) = &mut self.log {
+            log.flush();
+        }
     }
 
     /// The ring buffer with the records.

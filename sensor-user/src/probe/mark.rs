@@ -54,7 +54,7 @@ impl MapMarker {
             what: format!("a request to learn {path}"),
             source: std::io::Error::other(source),
         };
-        let thread = rustix::thread::gettid().as_raw_nonzero().get() as u32;
+        let thread = rustix::thread::gettid().as_raw_nonzero().get().cast_unsigned();
         self.learned.set(0, [0; LEARNED], 0).map_err(map)?;
         self.learner.set(0, thread, 0).map_err(map)?;
         // Through /proc, because an O_PATH descriptor passes no open hook. Non-blocking, should the object have

@@ -17,7 +17,7 @@ use sensor_common::watch;
 
 use crate::event::user::{FileFound, Watch, WatchClass};
 
-/// Symlinks followed in one path, as the kernel's own limit (path_resolution(7)).
+/// Symlinks followed in one path, as the kernel's own limit (`path_resolution(7)`).
 const SYMLINKS_MAX: usize = 40;
 /// Entries of one directory that are looked at.
 const ENTRIES_MAX: usize = 10_000;

@@ -232,15 +232,14 @@ impl<R: Read> Reader<R> {
         if got < PREAMBLE {
             return Err(RecordingError::CutShort { frame: 0, offset: 0 });
         }
-        let [a, b, c, d, e, f, g, h] = *preamble.last_chunk().expect("the preamble is longer");
-        let order = u32::from_ne_bytes([e, f, g, h]);
+        let order = u32_at(&preamble, 12);
         if order == BYTE_ORDER.swap_bytes() {
             return Err(RecordingError::OtherByteOrder);
         }
         if order != BYTE_ORDER {
             return Err(RecordingError::Garbled { frame: 0, offset: 12, reason: "no byte order".into() });
         }
-        let (format, record) = (u16::from_ne_bytes([a, b]), u16::from_ne_bytes([c, d]));
+        let (format, record) = (u16_at(&preamble, 8), u16_at(&preamble, 10));
         if (format, record) != (FORMAT_VERSION, RECORD_VERSION) {
             return Err(RecordingError::OtherVersion { format, record });
         }
@@ -260,9 +259,7 @@ impl<R: Read> Reader<R> {
             FRAME_HEADER => {}
             _ => return Err(RecordingError::CutShort { frame, offset }),
         }
-        let [a, b, c, d, e, f, g, h] = header;
-        let length = u32::from_ne_bytes([a, b, c, d]) as usize;
-        let checksum = u32::from_ne_bytes([e, f, g, h]);
+        let (length, checksum) = (u32_at(&header, 0) as usize, u32_at(&header, 4));
         if length > USER_RECORD_MAX {
             let reason = format!("a length of {length} bytes, at most {USER_RECORD_MAX} are allowed");
             return Err(RecordingError::Garbled { frame, offset, reason });
@@ -304,6 +301,14 @@ impl<R: Read> Reader<R> {
         self.offset += got as u64;
         Ok(got)
     }
+}
+
+fn u16_at(bytes: &[u8], at: usize) -> u16 {
+    u16::from_ne_bytes([bytes[at], bytes[at + 1]])
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
 }
 
 /// Reads until `into` is full or the end is reached; says how much it read.

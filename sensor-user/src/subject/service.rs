@@ -50,9 +50,9 @@ pub enum UnitPart {
     Generator,
     /// An environment generator.
     EnvironmentGenerator,
-    /// A SysV script.
+    /// A System V script.
     InitScript,
-    /// A SysV runlevel link.
+    /// A System V runlevel link.
     RunlevelLink,
     /// /etc/rc.local.
     RcLocal,

@@ -79,7 +79,7 @@ pub static TOOLS: &[Tool] = &[
 ];
 
 /// Directories in which a file of a tool's name is taken for that tool.
-const DIRECTORIES: [&[u8]; 9] = [
+pub const DIRECTORIES: [&[u8]; 9] = [
     b"/usr/bin",
     b"/usr/sbin",
     b"/bin",
@@ -179,7 +179,7 @@ impl KnownTools {
 mod tests {
     use super::*;
 
-    fn image<'a>(exe: &'a [u8], inode: u64) -> Image<'a> {
+    fn image(exe: &[u8], inode: u64) -> Image<'_> {
         Image { device: 1, inode, exe, ..Image::default() }
     }
 

@@ -190,7 +190,9 @@ impl Child {
         let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
         let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
         // SAFETY: asks about a child of ours; the structure is a local.
-        call("waitid", unsafe { libc::waitid(libc::P_PID, self.pid as u32, &raw mut info, options) })?;
+        call("waitid", unsafe {
+            libc::waitid(libc::P_PID, self.pid.cast_unsigned(), &raw mut info, options)
+        })?;
         // SAFETY: the kernel has filled it, or left the zeroes.
         Ok(unsafe { info.si_pid() } == self.pid)
     }

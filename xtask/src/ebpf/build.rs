@@ -11,7 +11,6 @@ use std::{fs, path};
 
 use anyhow::{Context, Result, bail};
 
-use super::OBJECT;
 use super::toolchain::{Toolchain, isolated};
 use crate::sh;
 
@@ -43,39 +42,42 @@ const RUSTFLAGS: std::ops::Range<usize> = 3..5;
 /// Set for the processes below `cargo build`, in which this program stands in front of the compiler.
 const WRAPPER: &str = "SVCSENSOR_RUSTC_WRAPPER";
 
-/// Builds the kernel programs and returns the stripped object.
+/// Builds a binary of `sensor-ebpf/Cargo.toml` ([`PROGRAMS`], [`EMPTY`]) and returns the stripped object.
 ///
 /// Where `locked`, a lock file that does not fit `sensor-ebpf/Cargo.toml` is an error; else it is brought up to date.
 ///
 /// # Errors
 /// Where the build fails, and where its result would break a promise: a path of this machine in it, or an instruction
 /// that the oldest supported kernel does not have.
-pub fn object(toolchain: &Toolchain, locked: bool) -> Result<Vec<u8>> {
-    sh::say(format!("building the kernel programs with {}", toolchain.versions));
+pub fn object(toolchain: &Toolchain, program: &str, locked: bool) -> Result<Vec<u8>> {
+    sh::say(format!("building the kernel programs ({program}) with {}", toolchain.versions));
     let work = path::absolute(sh::cache())?.join("ebpf");
     let target = work.join("target");
     start_afresh_where_needed(&target, &toolchain.versions.to_string())?;
     let hidden = machine_paths(toolchain, &target, locked)?;
-    sh::run(&mut cargo_build(toolchain, &target, &hidden)?)?;
+    sh::run(&mut cargo_build(toolchain, program, &target, &hidden)?)?;
 
-    let stripped = work.join("stripped.o");
+    let stripped = work.join(format!("{program}.stripped.o"));
     sh::run(
         isolated(toolchain.llvm_bin.join("llvm-strip"))
             .args(STRIP.split(' ').skip(1))
             .arg("-o")
-            .args([&stripped, &target.join(TARGET).join("release").join(PROGRAM)]),
+            .args([&stripped, &target.join(TARGET).join("release").join(program)]),
     )?;
     let object = fs::read(&stripped).with_context(|| format!("cannot read {}", stripped.display()))?;
     if let Some((path, _)) =
         hidden.iter().find(|(path, _)| contains(&object, path.as_os_str().as_encoded_bytes()))
     {
-        bail!("{OBJECT} contains the path {}: it would differ on every machine", path.display());
+        bail!(
+            "the object of {program} contains the path {}: it would differ on every machine",
+            path.display()
+        );
     }
     let listing = sh::output(isolated(toolchain.llvm_bin.join("llvm-objdump")).arg("-d").arg(&stripped))?;
     let newer = atomics_after_5_10(&listing);
     if !newer.is_empty() {
         bail!(
-            "{OBJECT} has atomic operations that Linux 5.10 lacks (it has the plain addition alone, whose result is \
+            "the object of {program} has atomic operations that Linux 5.10 lacks (it has the plain addition alone, whose result is \
              not used and whose ordering is Relaxed):\n{}",
             newer.join("\n")
         );
@@ -83,8 +85,11 @@ pub fn object(toolchain: &Toolchain, locked: bool) -> Result<Vec<u8>> {
     Ok(object)
 }
 
-/// The name of the binary in `sensor-ebpf/Cargo.toml`.
-const PROGRAM: &str = "svcsensor";
+/// The sensor's programs, whose object is committed.
+pub const PROGRAMS: &str = "svcsensor";
+
+/// Programs in the same places that do nothing, for `cargo xtask bench`.
+pub const EMPTY: &str = "empty";
 
 /// Creates the folder of cargo's results, emptied unless the last build went by the same `toolchain` and by this very
 /// source file: cargo notices neither an upgraded LLVM or bpf-linker nor a change of its `RUSTC_WRAPPER`.
@@ -102,7 +107,12 @@ fn start_afresh_where_needed(target: &Path, toolchain: &str) -> Result<()> {
         .with_context(|| format!("cannot write {}", record.display()))
 }
 
-fn cargo_build(toolchain: &Toolchain, target: &Path, hidden: &[(PathBuf, &str)]) -> Result<Command> {
+fn cargo_build(
+    toolchain: &Toolchain,
+    program: &str,
+    target: &Path,
+    hidden: &[(PathBuf, &str)],
+) -> Result<Command> {
     let mut rustflags: Vec<OsString> = FLAGS[RUSTFLAGS].iter().map(Into::into).collect();
     for (path, name) in hidden {
         let mut flag = OsString::from("--remap-path-prefix=");
@@ -121,6 +131,8 @@ fn cargo_build(toolchain: &Toolchain, target: &Path, hidden: &[(PathBuf, &str)])
             "-Zbuild-std=core",
             "--target",
             TARGET,
+            "--bin",
+            program,
             "--target-dir",
         ])
         .arg(target)

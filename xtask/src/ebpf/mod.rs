@@ -65,7 +65,7 @@ pub fn main(args: &Args) -> Result<()> {
     }
     let dir = args.out.clone().unwrap_or_else(committed);
     let toolchain = Toolchain::find(None)?;
-    let built = build::object(&toolchain, false)?;
+    let built = build::object(&toolchain, build::PROGRAMS, false)?;
     let manifest = Manifest::of(&built, manifest::sources(&sh::root())?, toolchain.versions);
     write(&dir, &built)?;
     manifest.write(&dir)?;
@@ -81,9 +81,18 @@ pub fn main(args: &Args) -> Result<()> {
 /// # Errors
 /// Where the object or the manifest is missing, was changed, or is older than the sources; where the manifest's own
 /// toolchain gives other bytes; where no toolchain can be had, or the build fails.
-#[expect(dead_code, reason = "`cargo xtask test` calls it")]
 pub fn check() -> Result<Check> {
     check_into(&fresh())
+}
+
+/// Builds the empty programs and the sensor's, as they stand in this checkout; neither is committed.
+///
+/// # Errors
+/// Where no toolchain can be had, or a build fails.
+pub fn for_bench() -> Result<(Vec<u8>, Vec<u8>)> {
+    let toolchain = Toolchain::find(None)?;
+    let empty = build::object(&toolchain, build::EMPTY, true)?;
+    Ok((empty, build::object(&toolchain, build::PROGRAMS, true)?))
 }
 
 fn check_into(dir: &Path) -> Result<Check> {
@@ -93,7 +102,7 @@ fn check_into(dir: &Path) -> Result<Check> {
     manifest.fits(&bytes, &manifest::sources(&sh::root())?)?;
 
     let toolchain = Toolchain::find(Some(&manifest.toolchain))?;
-    let built = build::object(&toolchain, true)?;
+    let built = build::object(&toolchain, build::PROGRAMS, true)?;
     if built == bytes {
         return Ok(Check::Identical);
     }

@@ -29,15 +29,24 @@ const DIRECTORY: u32 = 0o040_000;
 const REGULAR: u32 = 0o100_000;
 const CHARACTER_DEVICE: u32 = 0o020_000;
 
+/// When every file was last changed: the start of 2026, in all runs.
+const MTIME: u32 = 1_767_225_600;
+
 /// A cpio archive being written.
 #[derive(Default)]
 pub struct Archive {
     bytes: Vec<u8>,
     inode: u32,
     directories: BTreeSet<String>,
+    bare: bool,
 }
 
 impl Archive {
+    /// An archive without the directories above its files, for who unpacks it over a tree that has them.
+    pub fn without_directories() -> Self {
+        Self { bare: true, ..Self::default() }
+    }
+
     /// Adds a file, and the directories above it that are not there yet.
     pub fn file(&mut self, file: &File) {
         let path = file.path.trim_start_matches('/');
@@ -68,7 +77,7 @@ impl Archive {
     }
 
     fn parents(&mut self, path: &str) {
-        if let Some((parent, _)) = path.rsplit_once('/') {
+        if let (false, Some((parent, _))) = (self.bare, path.rsplit_once('/')) {
             self.directory(parent);
         }
     }
@@ -81,7 +90,7 @@ impl Archive {
         self.bytes.extend_from_slice(b"070701");
         let links = 1;
         // ino mode uid gid nlink mtime filesize devmajor devminor rdevmajor rdevminor namesize check
-        for field in [self.inode, mode, 0, 0, links, 0, size, 0, 0, device.0, device.1, name_size, 0] {
+        for field in [self.inode, mode, 0, 0, links, MTIME, size, 0, 0, device.0, device.1, name_size, 0] {
             self.bytes.extend_from_slice(format!("{field:08x}").as_bytes());
         }
         self.bytes.extend_from_slice(name.as_bytes());
@@ -137,5 +146,13 @@ mod tests {
         assert_eq!(found[0].2, b"abc");
         assert_eq!(found[1].1, 0o040_755);
         assert_eq!(found[6].1, 0o020_600);
+    }
+
+    #[test]
+    fn a_bare_archive_has_files_alone() {
+        let mut archive = Archive::without_directories();
+        archive.file(&File::data("/etc/systemd/system/a.service", b"x".to_vec()));
+        let names: Vec<String> = entries(&archive.finish()).into_iter().map(|(name, ..)| name).collect();
+        assert_eq!(names, ["etc/systemd/system/a.service"]);
     }
 }

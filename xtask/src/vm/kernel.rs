@@ -123,9 +123,15 @@ impl Kernel {
     }
 }
 
-/// The paths of `insmod PATH [PARAMETERS]` lines; `builtin NAME` lines have none.
+/// The paths of `insmod PATH [PARAMETERS]` lines; `builtin NAME` lines have none. Only the part below lib/modules is
+/// known to have no blanks.
 fn insmod_paths(listed: &str) -> impl Iterator<Item = &str> {
-    listed.lines().filter_map(|line| line.strip_prefix("insmod ")?.split_whitespace().next())
+    listed.lines().filter_map(|line| {
+        let rest = line.strip_prefix("insmod ")?;
+        let below = rest.find("/lib/modules/")?;
+        let end = rest[below..].find(' ').map_or(rest.len(), |blank| below + blank);
+        Some(&rest[..end])
+    })
 }
 
 fn uncompressed_module(path: &Path) -> Result<Vec<u8>> {
@@ -262,7 +268,11 @@ mod tests {
 
     #[test]
     fn only_loadable_modules_are_listed() {
-        let listed = "insmod /m/xor.ko \nbuiltin crc32c\ninsmod /m/btrfs.ko.xz par=1\n";
-        assert_eq!(insmod_paths(listed).collect::<Vec<_>>(), ["/m/xor.ko", "/m/btrfs.ko.xz"]);
+        let listed =
+            "insmod /a b/lib/modules/1/xor.ko \nbuiltin crc32c\ninsmod /lib/modules/1/btrfs.ko.xz par=1\n";
+        assert_eq!(
+            insmod_paths(listed).collect::<Vec<_>>(),
+            ["/a b/lib/modules/1/xor.ko", "/lib/modules/1/btrfs.ko.xz"]
+        );
     }
 }

@@ -75,6 +75,7 @@ impl<'a> MicroVm<'a> {
             command_line: &self.command_line()?,
             hardware: &self.hardware,
             port: ResultPort::Serial,
+            reboots: false,
             extra: &[],
         };
         boot.run(&RunDir::new()?, on_line)
@@ -153,7 +154,8 @@ $b stty -F /dev/ttyS1 raw -echo
 for module in $($b cat /modules/order); do $b insmod /modules/$module; done
 export PATH=/bin:/sbin:/usr/bin:/usr/sbin HOME=/ TERM=dumb
 $b sh /command >/dev/ttyS1 2>&1 </dev/null
-echo EXIT $? >/dev/ttyS1
+status=$?
+$b printf '\\nEXIT %d\\n' $status >/dev/ttyS1
 $b sleep 1000
 ";
 
@@ -187,6 +189,11 @@ mod tests {
         assert_eq!(quoted("a b").unwrap(), " \"a b\"");
         assert!(quoted("").is_err());
         assert!(quoted("say \"x\"").is_err());
+    }
+
+    #[test]
+    fn the_shells_init_is_sound() {
+        cache::filter(std::process::Command::new("sh").arg("-n"), SHELL_INIT.as_bytes()).unwrap();
     }
 
     #[test]

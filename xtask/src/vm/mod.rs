@@ -3,26 +3,30 @@
 //! - [`sources`], [`suites`]: where this machine gets Debian packages, and an apt that looks at one suite alone.
 //! - [`qemu`], [`kernel`]: what is fetched. [`cache`]: how it is kept.
 //! - [`machine`]: one run of QEMU, and the protocol between guest and host.
-//! - [`micro`]: a kernel with one static program.
+//! - [`micro`]: a kernel with one static program. [`image`], [`mod@debian`]: Debian with systemd, docker and podman.
 
 mod cache;
-mod cpio;
-mod kernel;
-mod machine;
-mod micro;
+pub mod cpio;
+pub mod debian;
+mod image;
+pub mod kernel;
+pub mod machine;
+pub mod micro;
 mod qemu;
 mod sources;
 mod suites;
+pub mod tool;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
 use crate::sh;
 use cpio::File;
+use debian::DebianVm;
 use kernel::{Kernel, Series};
-use machine::Outcome;
+use machine::{Hardware, Outcome};
 use micro::MicroVm;
 
 /// Options of `cargo xtask vm`.
@@ -40,6 +44,11 @@ enum Command {
     ///
     /// The command's output is printed as it comes. Example: cargo xtask vm boot -k 6.1 -- cat /proc/version
     Boot(BootArgs),
+    /// Boot Debian with systemd, docker and podman, and run a script in it; exits with the script's status
+    ///
+    /// The script runs as root, under the guest's systemd. There is no network but loopback; /srv/busybox.tar is a
+    /// container's root for `docker import`. Example: cargo xtask vm debian -- 'systemctl --failed'
+    Debian(DebianArgs),
 }
 
 #[derive(clap::Args)]
@@ -54,41 +63,82 @@ struct BootArgs {
     #[arg(short, long, default_value = "6.12")]
     kernel: Series,
     #[command(flatten)]
-    hardware: HardwareArgs,
+    guest: GuestArgs,
     /// A static program to boot as init instead of busybox; COMMAND becomes its arguments
     #[arg(long, value_name = "PROGRAM")]
     init: Option<PathBuf>,
-    /// A file to put into the machine, as HOST or HOST:GUEST
-    #[arg(short, long, value_name = "HOST[:GUEST]")]
-    file: Vec<String>,
     /// A module to load (with --init: to put into /modules)
     #[arg(short, long)]
     module: Vec<String>,
-    /// The active LSMs: a list as the kernel's lsm= has it, or `bpf` or `no-bpf` for a minimal one
-    #[arg(long)]
-    lsm: Option<String>,
-    /// Count instructions instead of time: the same work takes the same time in every run
+    /// Count instructions instead of time, for measurements that repeat; see `Hardware::icount`
     #[arg(long)]
     icount: bool,
-    /// Print the kernel's messages too, when all is over
-    #[arg(long)]
-    console: bool,
     /// What to run
     #[arg(last = true)]
     command: Vec<String>,
 }
 
 #[derive(clap::Args)]
-struct HardwareArgs {
-    /// Virtual processors
-    #[arg(long, default_value_t = 1)]
-    cpus: u32,
-    /// Memory in MiB
+struct DebianArgs {
+    #[arg(short, long, default_value = "6.1")]
+    kernel: Series,
+    #[command(flatten)]
+    guest: GuestArgs,
+    /// Boot again when the guest reboots; the script is then run at each boot
+    #[arg(long)]
+    reboots: bool,
+    /// A script's file on this machine, or else a command for the guest's shell
+    #[arg(last = true, required = true)]
+    script: Vec<String>,
+}
+
+/// What both machines have in common.
+#[derive(clap::Args)]
+struct GuestArgs {
+    /// Virtual processors (1 for a micro VM, 2 for Debian)
+    #[arg(long)]
+    cpus: Option<u32>,
+    /// Memory in MiB (512, 1536)
     #[arg(long, value_name = "MIB")]
     memory: Option<u32>,
     /// Kill the machine after this many seconds
     #[arg(long, value_name = "SECONDS", default_value = "300", value_parser = micro::seconds)]
     limit: Duration,
+    /// A file to put into the machine, as HOST or HOST:GUEST
+    #[arg(short, long, value_name = "HOST[:GUEST]")]
+    file: Vec<String>,
+    /// The active LSMs: a list as the kernel's lsm= has it, or `bpf` or `no-bpf` for a minimal one
+    #[arg(long)]
+    lsm: Option<String>,
+    /// Print the guest's console when all is over; it is printed anyway where the guest fails
+    #[arg(long)]
+    console: bool,
+}
+
+impl GuestArgs {
+    fn files(&self) -> Result<Vec<File>> {
+        let read = |file: &String| {
+            let (host, guest) = file.split_once(':').unwrap_or((file, file));
+            let data = std::fs::read(host).with_context(|| format!("cannot read {host}"))?;
+            Ok(File::program(guest, data))
+        };
+        self.file.iter().map(read).collect()
+    }
+
+    fn lsm(&self) -> Option<String> {
+        let list = match self.lsm.as_deref()? {
+            "bpf" => micro::LSM_WITH_BPF,
+            "no-bpf" => micro::LSM_WITHOUT_BPF,
+            list => list,
+        };
+        Some(list.to_owned())
+    }
+
+    fn apply(&self, hardware: &mut Hardware) {
+        hardware.limit = self.limit;
+        hardware.cpus = self.cpus.unwrap_or(hardware.cpus);
+        hardware.memory_mib = self.memory.unwrap_or(hardware.memory_mib);
+    }
 }
 
 /// Runs `cargo xtask vm`.
@@ -99,6 +149,7 @@ pub fn main(args: &Args) -> Result<()> {
     match &args.command {
         Command::Fetch(args) => fetch(args),
         Command::Boot(args) => boot(args),
+        Command::Debian(args) => debian(args),
     }
 }
 
@@ -109,8 +160,10 @@ fn fetch(args: &FetchArgs) -> Result<()> {
     let wanted = if args.kernel.is_empty() { &Series::ALL[..] } else { &args.kernel };
     for series in wanted {
         let kernel = Kernel::fetch(*series)?;
+        image::modules(&kernel)?;
         sh::say(format!("kernel {} in {}", kernel.release(), kernel.image().display()));
     }
+    image::debian()?;
     sh::say(format!("all there, after {:.1} s", start.elapsed().as_secs_f32()));
     Ok(())
 }
@@ -125,33 +178,37 @@ fn boot(args: &BootArgs) -> Result<()> {
         }
         None => MicroVm::shell(&kernel, &args.command.join(" "))?,
     };
-    for file in &args.file {
-        let (host, guest) = file.split_once(':').unwrap_or((file, file));
-        let data = std::fs::read(host).with_context(|| format!("cannot read {host}"))?;
-        vm.files.push(File::program(guest, data));
-    }
+    vm.files.extend(args.guest.files()?);
     vm.modules.clone_from(&args.module);
-    vm.lsm = args.lsm.as_deref().map(|lsm| {
-        match lsm {
-            "bpf" => micro::LSM_WITH_BPF,
-            "no-bpf" => micro::LSM_WITHOUT_BPF,
-            list => list,
-        }
-        .to_owned()
-    });
-    vm.hardware.cpus = args.hardware.cpus;
-    vm.hardware.limit = args.hardware.limit;
+    vm.lsm = args.guest.lsm();
     vm.hardware.icount = args.icount;
-    if let Some(memory) = args.hardware.memory {
-        vm.hardware.memory_mib = memory;
-    }
+    args.guest.apply(&mut vm.hardware);
     let outcome = vm.run(&mut |line| println!("{line}"))?;
-    finish(&outcome, args.console, kernel.release())
+    finish(&outcome, args.guest.console, kernel.release());
+    Ok(())
 }
 
-/// Says how it went, and exits with the guest's status where that is not 0.
-fn finish(outcome: &Outcome, console: bool, release: &str) -> Result<()> {
-    if console {
+fn debian(args: &DebianArgs) -> Result<()> {
+    let kernel = Kernel::fetch(args.kernel)?;
+    let script = match args.script.as_slice() {
+        [file] if Path::new(file).is_file() => {
+            std::fs::read(file).with_context(|| format!("cannot read {file}"))?
+        }
+        words => format!("#!/bin/bash\n{}\n", words.join(" ")).into_bytes(),
+    };
+    let mut vm = DebianVm::new(&kernel, script);
+    vm.files = args.guest.files()?;
+    vm.lsm = args.guest.lsm().unwrap_or(vm.lsm);
+    vm.reboots = args.reboots;
+    args.guest.apply(&mut vm.hardware);
+    let outcome = vm.run(&mut |line| println!("{line}"))?;
+    finish(&outcome, args.guest.console, kernel.release());
+    Ok(())
+}
+
+/// Says how it went, and ends this process with the guest's status where that is not 0.
+fn finish(outcome: &Outcome, console: bool, release: &str) {
+    if console || outcome.status != 0 {
         eprintln!("{}", outcome.console.trim_end());
     }
     sh::say(format!(
@@ -160,6 +217,7 @@ fn finish(outcome: &Outcome, console: bool, release: &str) -> Result<()> {
         outcome.elapsed.as_secs_f32(),
         outcome.lines.len()
     ));
-    anyhow::ensure!(outcome.status == 0, "the guest's command failed with status {}", outcome.status);
-    Ok(())
+    if outcome.status != 0 {
+        std::process::exit(outcome.status);
+    }
 }

@@ -62,6 +62,28 @@ impl Entry {
         }
     }
 
+    /// A row of processes in one field, a line each. journald does not keep the order of a field's several values: it
+    /// sorts an entry's items by their place in its file (src/libsystemd/sd-journal/journal-file.c,
+    /// `journal_file_append_entry`), so that of a value seen before comes first. Where the lines are too long together,
+    /// each is cut alike, so that the last one, PID 1, is still there.
+    fn lines(&mut self, name: &str, processes: &[Process]) {
+        if processes.is_empty() {
+            return;
+        }
+        let lines: Vec<String> =
+            processes.iter().map(|process| printable(&describe(process)).into_owned()).collect();
+        let room = FIELD_MAX - name.len() - 1;
+        let together = lines.iter().map(|line| line.len() + 1).sum::<usize>();
+        let longest = if together <= room { room } else { room / lines.len() - 1 };
+        let shown: Vec<_> = lines
+            .iter()
+            .map(|line| {
+                if line.len() <= longest { line.clone() } else { format!("{}...", prefix(line, longest - 3)) }
+            })
+            .collect();
+        self.whole_field(name, &shown.join("\n"));
+    }
+
     fn whole_field(&mut self, name: &str, value: &str) {
         self.bytes.extend_from_slice(name.as_bytes());
         if value.contains('\n') {
@@ -92,13 +114,9 @@ impl Entry {
         entry.field("SVCSENSOR_PID", &process.pid.to_string());
         entry.field_if("SVCSENSOR_EXE", Some(&process.executable));
         entry.field_if("SVCSENSOR_COMMAND_LINE", Some(&command_line(&process.args)));
-        for ancestor in &actor.ancestors {
-            entry.field("SVCSENSOR_ANCESTORS", &describe(ancestor));
-        }
+        entry.lines("SVCSENSOR_ANCESTORS", &actor.ancestors);
         if let Some(requester) = &actor.on_behalf_of {
-            for process in &requester.processes {
-                entry.field("SVCSENSOR_ON_BEHALF_OF", &describe(process));
-            }
+            entry.lines("SVCSENSOR_ON_BEHALF_OF", &requester.processes);
         }
         entry.field("SVCSENSOR_USER", &name_of(&process.user));
         entry.field_if("SVCSENSOR_LOGIN_USER", actor.login_user.as_ref().map(name_of).as_deref());
@@ -254,13 +272,29 @@ pub(super) mod tests {
             assert_eq!(values(&fields, name), [expected], "{name}");
         }
         let ancestors = values(&fields, "SVCSENSOR_ANCESTORS");
-        assert_eq!(ancestors, ["4200 sudo sh", "4100 -bash", "900 'sshd: ada [priv]'", "1 /sbin/init"]);
+        assert_eq!(ancestors, ["4200 sudo sh\n4100 -bash\n900 'sshd: ada [priv]'\n1 /sbin/init"]);
 
         let alert = sample::container_started();
         let fields = self::fields(&Rendered::new(&alert));
         assert_eq!(values(&fields, "MESSAGE_ID"), [CONTAINER_ALERT]);
         assert_eq!(values(&fields, "SVCSENSOR_ON_BEHALF_OF"), ["70 bash -i"]);
         assert_eq!(values(&fields, "SVCSENSOR_CONTAINER"), [alert.actor.container.unwrap().id]);
+    }
+
+    #[test]
+    fn a_long_line_of_ancestors_is_whole() {
+        let mut alert = sample::unit_written();
+        let init = alert.actor.ancestors.last().unwrap().clone();
+        let long = Process { pid: 7, args: vec!["a\nb".repeat(2000)], ..Process::default() };
+        alert.actor.ancestors = vec![long; 63];
+        alert.actor.ancestors.push(init);
+        let fields = fields(&Rendered::new(&alert));
+        let [ancestors] = values(&fields, "SVCSENSOR_ANCESTORS")[..] else { panic!("not one field") };
+        let lines: Vec<&str> = ancestors.lines().collect();
+        assert_eq!(lines.len(), alert.actor.ancestors.len());
+        assert!(lines[0].starts_with("7 'a\\x0ab") && lines[0].ends_with("..."), "{}", lines[0]);
+        assert_eq!(lines[lines.len() - 1], "1 /sbin/init");
+        assert!(ancestors.len() < FIELD_MAX);
     }
 
     #[test]

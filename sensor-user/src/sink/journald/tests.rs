@@ -302,7 +302,7 @@ fn a_real_journald_takes_alerts_and_journalctl_gives_them_back() {
 
     let alert = &entries[0];
     assert_eq!(alert["MESSAGE_ID"], SERVICE_ALERT);
-    assert_eq!(alert["SVCSENSOR_ANCESTORS"][3], "1 /sbin/init");
+    assert!(alert["SVCSENSOR_ANCESTORS"].as_str().unwrap().ends_with("\n1 /sbin/init"));
     assert_eq!(alert["OBJECT_SYSTEMD_UNIT"], "evil.service");
     assert_eq!(alert["_UID"], "0");
     let json: Value = serde_json::from_str(alert["SVCSENSOR_JSON"].as_str().unwrap()).unwrap();

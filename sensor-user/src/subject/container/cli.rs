@@ -36,6 +36,52 @@ const GLOBAL_SWITCHES: [&str; 12] = [
     "experimental",
 ];
 
+/// Global options with a value, of all three.
+const GLOBAL_OPTIONS: [&str; 42] = [
+    "config",
+    "context",
+    "c",
+    "host",
+    "H",
+    "log-level",
+    "l",
+    "tlscacert",
+    "tlscert",
+    "tlskey",
+    "connection",
+    "url",
+    "identity",
+    "root",
+    "runroot",
+    "runtime",
+    "runtime-flag",
+    "storage-driver",
+    "storage-opt",
+    "cgroup-manager",
+    "conmon",
+    "events-backend",
+    "hooks-dir",
+    "imagestore",
+    "module",
+    "network-cmd-path",
+    "network-config-dir",
+    "out",
+    "ssh",
+    "tmpdir",
+    "volumepath",
+    "address",
+    "a",
+    "namespace",
+    "n",
+    "snapshotter",
+    "storage",
+    "cni-path",
+    "cni-netconfpath",
+    "data-root",
+    "hosts-dir",
+    "bridge-ip",
+];
+
 /// Options of `run`, `create` and `update` without a value (docker-run(1), podman-run(1)).
 const SWITCHES: [&str; 27] = [
     "detach",
@@ -100,10 +146,11 @@ impl Verb {
 /// Reads the command line of a container engine. `None` where it sets no policy by which a container comes back by
 /// itself, or is none of `run`, `create`, `update`, `pod create`.
 ///
-/// `truncated` tells that arguments are missing at the end; then the image may be among them.
-pub fn parse<'a>(args: impl Iterator<Item = &'a [u8]>, truncated: bool) -> Option<Command> {
+/// `truncated` tells that arguments are missing at the end; then the image may be among them. `strict` is for a
+/// program that is not known to be an engine: before the verb only what an engine knows may stand.
+pub fn parse<'a>(args: impl Iterator<Item = &'a [u8]>, truncated: bool, strict: bool) -> Option<Command> {
     let mut args = Arguments { rest: args.take(ARGUMENTS_MAX).collect(), next: 1 };
-    let verb = args.verb()?;
+    let verb = args.verb(strict)?;
     let mut service = ContainerService { verb: verb.name().to_owned(), ..ContainerService::default() };
     let mut access: Vec<HostAccess> = Vec::new();
     let mut policy = None;
@@ -174,32 +221,35 @@ impl<'a> Arguments<'a> {
     }
 
     /// The verb, past the global options.
-    fn verb(&mut self) -> Option<Verb> {
-        match self.word()? {
+    fn verb(&mut self, strict: bool) -> Option<Verb> {
+        match self.word(strict)? {
             b"run" => Some(Verb::Run),
             b"create" => Some(Verb::Create),
             b"update" => Some(Verb::Update),
-            b"container" => match self.word()? {
+            b"container" => match self.word(strict)? {
                 b"run" => Some(Verb::Run),
                 b"create" => Some(Verb::Create),
                 b"update" => Some(Verb::Update),
                 _ => None,
             },
-            b"pod" => (self.word()? == b"create").then_some(Verb::PodCreate),
+            b"pod" => (self.word(strict)? == b"create").then_some(Verb::PodCreate),
             _ => None,
         }
     }
 
-    fn word(&mut self) -> Option<&'a [u8]> {
+    fn word(&mut self, strict: bool) -> Option<&'a [u8]> {
         loop {
-            if let Item::Positional(word) = self.item(is_global_switch)? {
-                return Some(word);
+            match self.item(is_global_switch)? {
+                Item::Positional(word) => return Some(word),
+                Item::Option { name, .. } if strict && !GLOBAL_OPTIONS.contains(&name.as_str()) => {
+                    return None;
+                }
+                Item::Option { .. } | Item::Switch { .. } => {}
             }
         }
     }
 
-    /// The next option or word. The dashes end with a joined group of short ones: each comes by itself, for the
-    /// argument is replaced by its remainder.
+    /// The next option or word. Of a group of short switches nothing is asked, so it comes as one without a name.
     fn item(&mut self, is_switch: impl Fn(&str) -> bool) -> Option<Item<'a>> {
         let arg = self.take()?;
         if arg == b"--" {
@@ -210,7 +260,7 @@ impl<'a> Arguments<'a> {
             return Some(self.long(long, is_switch));
         }
         match arg.strip_prefix(b"-") {
-            Some(short) if !short.is_empty() => self.short(short, is_switch),
+            Some(short) if !short.is_empty() => Some(self.short(short, is_switch)),
             _ => Some(Item::Positional(arg)),
         }
     }
@@ -228,24 +278,24 @@ impl<'a> Arguments<'a> {
         Item::Option { name, value }
     }
 
-    fn short(&mut self, group: &'a [u8], is_switch: impl Fn(&str) -> bool) -> Option<Item<'a>> {
+    fn short(&mut self, group: &'a [u8], is_switch: impl Fn(&str) -> bool) -> Item<'a> {
         let mut rest = group;
         while let Some((letter, after)) = rest.split_first() {
             let name = char::from(*letter).to_string();
+            let value = after.strip_prefix(b"=");
             if !is_switch(&name) {
                 let value = match after {
                     [] => self.take().unwrap_or_default(),
-                    [b'=', value @ ..] => value,
-                    value => value,
+                    attached => value.unwrap_or(attached),
                 };
-                return Some(Item::Option { name, value });
+                return Item::Option { name, value };
             }
-            if let [b'=', value @ ..] = after {
-                return Some(Item::Switch { name, on: is_true(value) });
+            if let Some(value) = value {
+                return Item::Switch { name, on: is_true(value) };
             }
             rest = after;
         }
-        Some(Item::Switch { name: String::new(), on: true })
+        Item::Switch { name: String::new(), on: true }
     }
 }
 

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn command(line: &str) -> Option<Command> {
-    parse(line.split(' ').filter(|arg| !arg.is_empty()).map(str::as_bytes), false)
+    parse(line.split(' ').filter(|arg| !arg.is_empty()).map(str::as_bytes), false, false)
 }
 
 fn found(line: &str) -> (String, String, Option<String>) {
@@ -80,6 +80,16 @@ fn what_sets_no_policy_is_nothing() {
 }
 
 #[test]
+fn an_unknown_program_must_speak_an_engines_language() {
+    let strict = |line: &str| parse(line.split(' ').map(str::as_bytes), false, true).is_some();
+    assert!(strict("x run -d --restart=always img"));
+    assert!(strict("x -H tcp://h --debug container create --restart always img"));
+    assert!(!strict("nsenter -t 1 -m run --restart=always img"));
+    assert!(!strict("x --colour red run --restart=always img"));
+    assert!(command("docker --colour red run --restart=always img").is_some());
+}
+
+#[test]
 fn host_access_and_name() {
     let command = command(
         "docker run -d --name evil --privileged --pid=host --cap-add ALL -v /:/host --net host --restart=always img",
@@ -104,15 +114,15 @@ fn privileged_can_be_taken_back() {
 #[test]
 fn a_cut_line_may_have_lost_its_image() {
     let args = || [&b"docker"[..], b"run", b"--restart=always"].into_iter();
-    assert_eq!(parse(args(), false), None);
-    assert_eq!(parse(args(), true).expect("a policy").service.image, None);
+    assert_eq!(parse(args(), false, false), None);
+    assert_eq!(parse(args(), true, false).expect("a policy").service.image, None);
 }
 
 proptest! {
     #[test]
     fn no_arguments_panic(args in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..20), 0..20)) {
-        let _ = parse(args.iter().map(Vec::as_slice), false);
-        let _ = parse(args.iter().map(Vec::as_slice), true);
+        let _ = parse(args.iter().map(Vec::as_slice), false, false);
+        let _ = parse(args.iter().map(Vec::as_slice), true, true);
     }
 
     #[test]

@@ -1,0 +1,414 @@
+//! The loop: records in, alerts out, until a signal ends it.
+
+use std::io::stdout;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use aya::maps::{Array, MapData};
+use sensor_common::record::{counter, kind};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::MissedTickBehavior;
+
+use super::files::Files;
+use super::stream::Stream;
+use super::watching::{Marks, Watching};
+use super::{Args, LogLevels, filter, probe};
+use crate::config::{self, Config, Output};
+use crate::detect::rules::RULES;
+use crate::event::decode::DecodeError;
+use crate::event::user::{Host, Loss};
+use crate::metrics::health::Health;
+use crate::metrics::server::{self, Bounds};
+use crate::metrics::{Metrics, TableUse};
+use crate::probe::fanotify::Overflow;
+use crate::probe::hooks::Backend;
+use crate::probe::load::Loaded;
+use crate::probe::mark::MapMarker;
+use crate::probe::watches;
+use crate::sink::journald::{Journald, QueueBounds};
+use crate::sink::{Notice, Sinks, jsonl, pretty};
+use crate::source::live::{Drained, Ring};
+use crate::source::snapshot::{self, User, boottime_ns};
+
+/// How often the ring is looked at without being woken: process records do not wake (see `emit.rs` of the programs).
+const LOOK: Duration = Duration::from_millis(100);
+/// How often figures are brought up to date and losses looked for.
+const FIGURES: Duration = Duration::from_secs(1);
+/// How long the loop may stand still before /livez says so.
+const LONGEST_SILENCE: Duration = Duration::from_secs(10);
+/// How long the journal is waited for at the end.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+/// How far the wall clock may be from where it was told to be before it is told anew.
+const CLOCK_SLACK_NS: i64 = 1_000_000_000;
+
+/// Runs until SIGTERM or SIGINT, or until the reader of standard output has gone.
+///
+/// # Errors
+/// [`crate::probe::load::LoadError`] where no backend works; else what failed.
+pub async fn run(args: &Args, config: Config, levels: &LogLevels) -> anyhow::Result<()> {
+    let signals = Signals::new()?;
+    let health = Arc::new(Health::new(LONGEST_SILENCE));
+    let metrics = Arc::new(Metrics::new());
+    metrics.declare_rules(RULES);
+    if let Some(address) = config.metrics.address.0 {
+        let listener = server::listen(address).await?;
+        tracing::info!(%address, "serving /metrics, /livez and /readyz");
+        tokio::spawn(server::serve(listener, Arc::clone(&metrics), Arc::clone(&health), Bounds::default()));
+    }
+    let sinks = sinks(&config)?;
+    let stream = Stream::new(&config, args.record.clone())?;
+    let loaded = probe::choose(args, &config)?;
+    let mut daemon = Daemon::new(config, loaded, stream, sinks, metrics, health)?;
+    daemon.begin()?;
+    daemon.follow(args, signals, levels).await
+}
+
+fn sinks(config: &Config) -> anyhow::Result<Sinks> {
+    let mut sinks = Sinks::default();
+    for output in &config.output {
+        match output {
+            Output::Pretty => {
+                sinks.add(Box::new(pretty::Pretty::new(stdout(), pretty::wants_colour(&stdout()))));
+            }
+            Output::Jsonl => sinks.add(Box::new(jsonl::Jsonl::new(stdout()))),
+            Output::Journal => {
+                let bounds = QueueBounds {
+                    entries: config.journal.queue_entries as usize,
+                    bytes: config.journal.queue_bytes as usize,
+                };
+                let journal = Journald::new(&config.journal.socket, bounds).with_context(|| {
+                    format!("cannot write to the journal at {}", config.journal.socket.display())
+                })?;
+                sinks.add(Box::new(journal));
+            }
+        }
+    }
+    Ok(sinks)
+}
+
+struct Signals {
+    reload: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            reload: signal(SignalKind::hangup())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+}
+
+struct Daemon {
+    config: Config,
+    loaded: Loaded,
+    ring: Ring,
+    files: Files,
+    counters: Array<MapData, u64>,
+    /// Drops by kind that are told already.
+    told: [u64; kind::KERNEL_KINDS as usize],
+    told_at: u64,
+    watching: Watching,
+    users: Vec<User>,
+    host: Host,
+    stream: Stream,
+    sinks: Sinks,
+    metrics: Arc<Metrics>,
+    health: Arc<Health>,
+    /// What could not be watched at the last walk: said once.
+    complaints: Vec<String>,
+    /// Nobody reads standard output any more.
+    closed: bool,
+}
+
+impl Daemon {
+    fn new(
+        config: Config,
+        mut loaded: Loaded,
+        stream: Stream,
+        sinks: Sinks,
+        metrics: Arc<Metrics>,
+        health: Arc<Health>,
+    ) -> anyhow::Result<Self> {
+        let ring = Ring::new(loaded.take_ring()?).context("cannot wait for the ring buffer")?;
+        let counters = loaded.take_counters()?;
+        let root = watches::host_root();
+        let users = snapshot::users(root).unwrap_or_else(|error| {
+            tracing::warn!(%error, "cannot read the user database: homes are not watched, users have no names");
+            Vec::new()
+        });
+        let (files, marks) = match loaded.backend {
+            Backend::Lsm | Backend::Fentry => {
+                (Files::Ring, Marks::Maps(Box::new(MapMarker::new(&mut loaded)?)))
+            }
+            Backend::Fanotify => {
+                let (files, marker) = Files::fanotify(root)?;
+                (files, Marks::Fanotify(marker))
+            }
+        };
+        let watching = Watching::new(marks, root, &config, &users);
+        let host = snapshot::host(loaded.backend.name());
+        let told = [0; kind::KERNEL_KINDS as usize];
+        let told_at = boottime_ns();
+        Ok(Self {
+            config,
+            loaded,
+            ring,
+            files,
+            counters,
+            told,
+            told_at,
+            watching,
+            users,
+            host,
+            stream,
+            sinks,
+            metrics,
+            health,
+            complaints: Vec::new(),
+            closed: false,
+        })
+    }
+
+    /// Tells what is there, sets the watches, and is ready.
+    fn begin(&mut self) -> anyhow::Result<()> {
+        let started = Instant::now();
+        let processes = self.stream.tell_what_is_there(&self.host, self.watching.root(), &self.users)?;
+        self.walk()?;
+        let (objects, names) = self.watching.entries();
+        let backend = self.loaded.backend.name();
+        self.metrics.set_backend(backend);
+        for hook in &self.loaded.hooks {
+            self.metrics.set_hook(hook.name, true);
+        }
+        self.sinks.notice(&Notice::Started { backend });
+        self.health.set_missing(Vec::new());
+        self.health.beat();
+        crate::probe::support::return_memory();
+        let elapsed = started.elapsed();
+        tracing::info!(backend, processes, objects, names, ?elapsed, "watching");
+        Ok(())
+    }
+
+    async fn follow(&mut self, args: &Args, mut signals: Signals, levels: &LogLevels) -> anyhow::Result<()> {
+        let mut look = tokio::time::interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut figures = tokio::time::interval(FIGURES);
+        figures.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        while !self.closed {
+            let walk_at = self.watching.due();
+            tokio::select! {
+                biased;
+                _ = signals.terminate.recv() => break,
+                _ = signals.interrupt.recv() => break,
+                _ = signals.reload.recv() => self.reload(args, levels),
+                _ = figures.tick() => self.bring_figures_up_to_date(),
+                () = tokio::time::sleep_until(walk_at.into()) => self.walk()?,
+                woken = self.files.woken() => woken.context("cannot wait for file events")?,
+                woken = self.ring.woken() => woken.context("cannot wait for the ring buffer")?,
+                _ = look.tick() => {}
+            }
+            self.take_what_waits().await?;
+            self.loaded.flush_log();
+        }
+        self.end().await
+    }
+
+    /// Empties the ring, and what else brings records; alerts leave after each batch.
+    async fn take_what_waits(&mut self) -> anyhow::Result<()> {
+        loop {
+            let (stream, watching, files) = (&mut self.stream, &mut self.watching, &mut self.files);
+            let (config, users) = (&self.config, &self.users);
+            let drained = self.ring.drain(|record| {
+                stream.take(record);
+                watching.observe(record, config, users);
+                files.observe(record);
+            });
+            let taken = files.read(|record| {
+                stream.take(record);
+                watching.observe(record, config, users);
+            })?;
+            if let Some(overflow) = taken.overflow {
+                self.tell_overflow(overflow);
+            }
+            self.stream.tick();
+            self.send();
+            self.health.beat();
+            if drained == Drained::Empty && !taken.more {
+                break;
+            }
+            // A flood must not starve the metrics server.
+            tokio::task::yield_now().await;
+        }
+        if self.watching.users_changed() {
+            self.reread_users();
+        }
+        Ok(())
+    }
+
+    /// fanotify's queue was full: what is new or changed was told as found; what came and went is lost.
+    fn tell_overflow(&mut self, overflow: Overflow) {
+        tracing::warn!(
+            found = overflow.found,
+            "file events were lost; everything watched was looked through"
+        );
+        let since_boottime_ns = overflow.since_boottime_ns;
+        // The kernel tells that events were dropped, not how many.
+        let loss = Loss { kind: kind::FILE_CLOSE_WRITE, dropped: 1, at_least: true, since_boottime_ns };
+        self.stream.tell(kind::LOSS, &loss);
+        self.watching.look_again();
+    }
+
+    /// Hands alerts to the sinks.
+    fn send(&mut self) {
+        for alert in self.stream.alerts() {
+            let latency = Duration::from_nanos(boottime_ns().saturating_sub(alert.boottime_ns));
+            self.metrics.count_alert(&alert, latency);
+            if let Err(error) = self.sinks.write(&alert) {
+                tracing::info!("{error}; ending");
+                self.closed = true;
+            }
+        }
+        self.sinks.retry(Instant::now());
+    }
+
+    /// Walks the watched paths where that is due.
+    fn walk(&mut self) -> anyhow::Result<()> {
+        let Some((changes, seeded)) = self.watching.walk(Instant::now())? else { return Ok(()) };
+        for watch in &changes.watches {
+            self.stream.tell(kind::WATCH, watch);
+        }
+        for found in &changes.found {
+            self.stream.tell(kind::FILE_FOUND, found);
+        }
+        let complaints: Vec<String> =
+            changes.errors.iter().chain(&seeded.errors).map(ToString::to_string).collect();
+        for complaint in complaints.iter().filter(|complaint| !self.complaints.contains(complaint)) {
+            tracing::warn!("{complaint}");
+        }
+        self.complaints = complaints;
+        Ok(())
+    }
+
+    fn reread_users(&mut self) {
+        match snapshot::users(self.watching.root()) {
+            Ok(users) => {
+                self.stream.tell(kind::USERS, &snapshot::names(&users));
+                self.users = users;
+            }
+            Err(error) => tracing::warn!(%error, "cannot read the user database again"),
+        }
+        self.watching.reconfigure(&self.config, &self.users);
+    }
+
+    /// Reads the configuration again. One that is not valid changes nothing.
+    fn reload(&mut self, args: &Args, levels: &LogLevels) {
+        match config::load::load(&args.sources()) {
+            Ok(loaded) => {
+                let new = loaded.config;
+                if (&new.output, new.backend, &new.journal, &new.metrics, &new.limits)
+                    != (
+                        &self.config.output,
+                        self.config.backend,
+                        &self.config.journal,
+                        &self.config.metrics,
+                        &self.config.limits,
+                    )
+                {
+                    tracing::warn!(
+                        "outputs, backend, journal, metrics and limits change with the next start only"
+                    );
+                }
+                if let Err(error) = levels.reload(filter(new.log_level)) {
+                    tracing::warn!(%error, "the log level stays");
+                }
+                self.config.watch = new.watch;
+                self.config.log_level = new.log_level;
+                self.watching.reconfigure(&self.config, &self.users);
+                tracing::info!("configuration read again");
+            }
+            Err(error) => tracing::error!("the configuration stays as it was: {error}"),
+        }
+    }
+
+    /// Tells drops since the last time, and the wall clock where it was set.
+    fn tell_losses(&mut self) {
+        let now = boottime_ns();
+        for number in 0..kind::KERNEL_KINDS {
+            let dropped = self.counters.get(&u32::from(number), 0).unwrap_or(0);
+            let told = &mut self.told[usize::from(number)];
+            let new = dropped.saturating_sub(*told);
+            if new == 0 {
+                continue;
+            }
+            *told = dropped;
+            let loss = Loss { kind: number, dropped: new, at_least: false, since_boottime_ns: self.told_at };
+            self.stream.tell(kind::LOSS, &loss);
+            tracing::warn!(kind = kind::name(number), dropped = new, "records were lost");
+        }
+        self.told_at = now;
+        let host = snapshot::host(self.loaded.backend.name());
+        if (host.realtime_offset_ns - self.host.realtime_offset_ns).abs() > CLOCK_SLACK_NS {
+            tracing::info!("the wall clock was set");
+            self.host = host;
+            self.stream.tell(kind::HOST, &self.host);
+        }
+    }
+
+    fn bring_figures_up_to_date(&mut self) {
+        self.tell_losses();
+        let stats = self.stream.pipeline().stats();
+        let received: Vec<(&str, u64)> = stats.received().collect();
+        for number in 0..kind::KERNEL_KINDS {
+            let Some(name) = kind::name(number) else { continue };
+            let count = received.iter().find(|(known, _)| *known == name).map_or(0, |(_, count)| *count);
+            self.metrics.set_records(number, count, self.told[usize::from(number)]);
+        }
+        for (reason, total) in DecodeError::REASONS.iter().zip(stats.decode_errors) {
+            self.metrics.set_decode_errors(reason, total);
+        }
+        let lost = |index| self.counters.get(&index, 0).unwrap_or(0);
+        self.metrics.set_watch_limits_hit(lost(counter::WALK_CUT), lost(counter::WATCH_FULL));
+        for (hook, misses) in self.loaded.recursion_misses() {
+            self.metrics.set_recursion_misses(hook, misses);
+        }
+        for (rule, total) in RULES.iter().zip(stats.findings) {
+            self.metrics.set_findings(rule, total);
+        }
+        for table in &stats.tables {
+            let now = TableUse {
+                entries: table.entries,
+                capacity: table.capacity,
+                evictions: table.evicted,
+                bytes: table.bytes,
+            };
+            self.metrics.set_table(table.name, now);
+        }
+        let entries = self.watching.entries().0;
+        let capacity = sensor_common::limits::WATCH_ENTRIES;
+        self.metrics.set_table("kernel_watches", TableUse { entries, capacity, ..TableUse::default() });
+        self.metrics.set_ring_buffer(self.config.limits.ring_buffer_bytes as usize, 0);
+        for (sink, status) in self.sinks.status() {
+            self.metrics.set_sink(sink, &status);
+        }
+        self.stream.flush();
+    }
+
+    /// Brings out everything that was seen.
+    async fn end(&mut self) -> anyhow::Result<()> {
+        tracing::info!("ending");
+        self.health.set_missing(vec!["ending".to_owned()]);
+        self.take_what_waits().await?;
+        self.tell_losses();
+        self.stream.drain();
+        self.send();
+        self.bring_figures_up_to_date();
+        let lost = self.sinks.drain(Instant::now() + LAST_WORDS);
+        anyhow::ensure!(lost == 0, "{lost} alerts could not be delivered before the end");
+        Ok(())
+    }
+}

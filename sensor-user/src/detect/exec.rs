@@ -1,0 +1,84 @@
+//! Findings in executions: containers that are told to come back.
+
+use sensor_common::record::flags;
+
+use super::detector::{Detector, same_command};
+use super::finding::{Finding, Who};
+use super::rules;
+use crate::event::decode::ExecEvent;
+use crate::lineage::Lineage;
+use crate::lineage::table::Handle;
+use crate::subject::container::access::Grant;
+use crate::subject::container::cli;
+use crate::subject::tools::{Family, Recognised};
+
+impl Detector {
+    /// An execution; `handle` is the process, already known to run it.
+    pub fn exec(&mut self, exec: &ExecEvent<'_>, handle: Handle, lineage: &Lineage) -> Option<Finding> {
+        self.executed(exec.record.header.boottime_ns, handle, lineage);
+        let image = lineage.image(handle)?;
+        // Cheap and exact: no option may be abbreviated.
+        if !contains(image.args, b"--restart") {
+            return None;
+        }
+        let recognised = self.tools.recognise(&image);
+        let known = match recognised.map(Recognised::tool) {
+            Some(tool) if tool.family == Family::ContainerEngine => Some(tool),
+            // sudo, a shell or systemd-run with an engine's arguments: the engine's own execution follows.
+            Some(_) => return None,
+            None => None,
+        };
+        let truncated = image.flags & flags::ARGS_TRUNCATED != 0;
+        let command = cli::parse(image.arguments(), truncated && known.is_some(), known.is_none())?;
+
+        // podman executes itself again to enter its user namespace: the first of such a line is the process.
+        let mut process = handle;
+        for at in lineage.line(handle).skip(1) {
+            if lineage.image(at).is_none_or(|above| !same_command(&image, &above)) {
+                break;
+            }
+            process = at;
+        }
+        let mut service = command.service;
+        let subject = format!(
+            "{} {} {}",
+            service.verb,
+            service.name.as_deref().or(service.image.as_deref()).unwrap_or_default(),
+            service.restart_policy
+        );
+        let argv0 = crate::lineage::image::base_name(image.arguments().next().unwrap_or_default());
+        service.engine = match known {
+            Some(tool) => tool.name.to_owned(),
+            None => crate::event::path::lossy(argv0).into_owned(),
+        };
+        let who = Who { handle, task: exec.record.task };
+        let mut finding =
+            Finding::new(&rules::RESTART_POLICY_SET, exec.record.header.boottime_ns, "process_exec", subject)
+                .by(Some(who));
+        finding.event_type = if service.verb == "update" { "change" } else { "creation" };
+        if let Some(entry) = lineage.entry(process) {
+            finding.process = (entry.tgid, entry.start_ns);
+        }
+        match command.grant {
+            Some(Grant::Full) => finding.reason(25, "the container can take over its host"),
+            Some(Grant::Partial) => finding.reason(5, "the container is given a part of its host"),
+            None => {}
+        }
+        match recognised {
+            Some(Recognised::ByIdentity(tool)) if image.exe_name() != tool.name.as_bytes() => {
+                finding.reason(15, format!("{} under another name", tool.name));
+            }
+            Some(_) => {}
+            None => finding.reason(-10, "recognised by its arguments alone: the program is no known engine"),
+        }
+        if truncated {
+            finding.reason(0, "the arguments were too long to be recorded whole");
+        }
+        finding.container_service = Some(service);
+        Some(finding)
+    }
+}
+
+fn contains(bytes: &[u8], wanted: &[u8]) -> bool {
+    bytes.windows(wanted.len()).any(|window| window == wanted)
+}

@@ -1,0 +1,321 @@
+//! The rules. An id never changes its meaning; a rule that is given up leaves its id unused.
+//!
+//! Names and numbers of techniques are those of ATT&CK v18.1.
+
+use super::rule::{Rule, Severity, Technique};
+
+const PERSISTENCE_AND_ESCALATION: &[(&str, &str)] =
+    &[("TA0003", "Persistence"), ("TA0004", "Privilege Escalation")];
+
+const SYSTEMD_SERVICE: Technique = Technique {
+    id: "T1543.002",
+    technique: "Create or Modify System Process",
+    subtechnique: Some("Systemd Service"),
+    tactics: PERSISTENCE_AND_ESCALATION,
+};
+
+const CONTAINER_SERVICE: Technique = Technique {
+    id: "T1543.005",
+    technique: "Create or Modify System Process",
+    subtechnique: Some("Container Service"),
+    tactics: PERSISTENCE_AND_ESCALATION,
+};
+
+const INITIALIZATION_SCRIPTS: Technique = Technique {
+    id: "T1037",
+    technique: "Boot or Logon Initialization Scripts",
+    subtechnique: None,
+    tactics: PERSISTENCE_AND_ESCALATION,
+};
+
+const RC_SCRIPTS: Technique = Technique {
+    id: "T1037.004",
+    technique: "Boot or Logon Initialization Scripts",
+    subtechnique: Some("RC Scripts"),
+    tactics: PERSISTENCE_AND_ESCALATION,
+};
+
+const SYSTEMCTL: Technique = Technique {
+    id: "T1569.003",
+    technique: "System Services",
+    subtechnique: Some("Systemctl"),
+    tactics: &[("TA0002", "Execution")],
+};
+
+const DISABLE_TOOLS: Technique = Technique {
+    id: "T1562.001",
+    technique: "Impair Defenses",
+    subtechnique: Some("Disable or Modify Tools"),
+    tactics: &[("TA0005", "Defense Evasion")],
+};
+
+const PACKAGES: &str = "Installing, upgrading or removing a package that brings a service.";
+const CONFIGURATION: &str = "Configuration management that deploys a service.";
+
+/// A unit's own file.
+pub static UNIT_WRITTEN: Rule = Rule {
+    id: "systemd.unit.written",
+    name: "A systemd unit was written",
+    severity: Severity::High,
+    techniques: &[SYSTEMD_SERVICE],
+    description: "A unit file was created, changed, or moved or linked into a directory from which systemd loads \
+        units. Whatever its type, a unit can make the service manager run a program, at boot, at a time, or when a \
+        file or socket is touched. Look at what it runs (`systemctl cat UNIT`), and at who wrote it. To undo: \
+        `systemctl disable --now UNIT`, remove the file, `systemctl daemon-reload`.",
+    false_positives: &[PACKAGES, CONFIGURATION, "An administrator's `systemctl edit --full`."],
+};
+
+/// A link that starts a unit with another, or by another name.
+pub static UNIT_ENABLED: Rule = Rule {
+    id: "systemd.unit.enabled",
+    name: "A systemd unit was enabled",
+    severity: Severity::High,
+    techniques: &[SYSTEMD_SERVICE],
+    description: "A link in a .wants, .requires or .upholds directory, or an alias of a unit, was made: the unit is \
+        started with the one that the directory belongs to, often at boot. `systemctl enable` has PID 1 make the \
+        link, so the actor is PID 1; who probably asked is named beside it. To undo: `systemctl disable UNIT`.",
+    false_positives: &[PACKAGES, CONFIGURATION, "An administrator who enables a service."],
+};
+
+/// A unit's name that leads out of the unit directories.
+pub static UNIT_LINKED: Rule = Rule {
+    id: "systemd.unit.linked",
+    name: "A systemd unit was linked from elsewhere",
+    severity: Severity::High,
+    techniques: &[SYSTEMD_SERVICE],
+    description: "A unit's name in a unit directory is a symlink to a file outside of them (`systemctl link`): what \
+        the unit does is decided there from now on. Look at the target and at who may write to it.",
+    false_positives: &["Software that keeps its units beside itself, below /opt for instance."],
+};
+
+/// A unit that can no longer be started.
+pub static UNIT_MASKED: Rule = Rule {
+    id: "systemd.unit.masked",
+    name: "A systemd unit was masked",
+    severity: Severity::Medium,
+    techniques: &[DISABLE_TOOLS, SYSTEMD_SERVICE],
+    description: "A unit, drop-in or generator was linked to /dev/null: the service manager passes it over from now \
+        on. Done to a security tool it disarms the tool. To undo: `systemctl unmask UNIT`.",
+    false_positives: &["An administrator who switches a service off for good.", PACKAGES],
+};
+
+/// Something in force was taken away.
+pub static UNIT_REMOVED: Rule = Rule {
+    id: "systemd.unit.removed",
+    name: "A systemd unit or a part of one was removed",
+    severity: Severity::Low,
+    techniques: &[SYSTEMD_SERVICE],
+    description: "A unit, drop-in, dependency link, generator or script was deleted or moved away. It disables a \
+        service, or wipes the trace of one that runs already.",
+    false_positives: &[PACKAGES, "An administrator who disables a service."],
+};
+
+/// Mode or owner, not content.
+pub static UNIT_ATTRIBUTES: Rule = Rule {
+    id: "systemd.unit.attributes-changed",
+    name: "Mode or owner of a systemd unit was changed",
+    severity: Severity::Low,
+    techniques: &[SYSTEMD_SERVICE],
+    description: "Mode or owner of a unit, of a part of one, or of a unit directory was changed, its content was \
+        not. It counts for more where others may write to it afterwards.",
+    false_positives: &[PACKAGES, CONFIGURATION],
+};
+
+/// A unit without a file of its own.
+pub static UNIT_TRANSIENT: Rule = Rule {
+    id: "systemd.unit.transient",
+    name: "A transient systemd unit was made",
+    severity: Severity::Medium,
+    techniques: &[SYSTEMD_SERVICE, SYSTEMCTL],
+    description: "The service manager was asked to run something as a unit that lasts until the next boot at most \
+        (`systemd-run`, or StartTransientUnit over D-Bus). The program's parent is then the service manager, not \
+        whoever asked; who probably did is named beside it.",
+    false_positives: &[
+        "Desktops start applications so.",
+        "podman's health checks.",
+        "Scripts that use systemd-run.",
+    ],
+};
+
+/// A drop-in.
+pub static DROPIN_WRITTEN: Rule = Rule {
+    id: "systemd.dropin.written",
+    name: "A systemd drop-in was written",
+    severity: Severity::High,
+    techniques: &[SYSTEMD_SERVICE],
+    description: "A drop-in was created or changed: it adds to or replaces settings of a unit, whose own file stays \
+        as the package made it. One in `service.d` applies to every service. `systemctl cat UNIT` shows it in force. \
+        To undo: `systemctl revert UNIT`, or remove the file and `systemctl daemon-reload`.",
+    false_positives: &[PACKAGES, CONFIGURATION, "An administrator's `systemctl edit` or `set-property`."],
+};
+
+/// A generator.
+pub static GENERATOR_WRITTEN: Rule = Rule {
+    id: "systemd.generator.written",
+    name: "A systemd generator was written",
+    severity: Severity::Critical,
+    techniques: &[SYSTEMD_SERVICE],
+    description: "A program was put where the service manager runs every program, as root for the system's own, at \
+        boot and at every daemon-reload (systemd.generator(7)), which each installation of a package brings about. \
+        It needs no enabling. To undo: remove the file; whatever it generated goes with the next daemon-reload.",
+    false_positives: &[
+        "Installing a package that brings a generator: few do (systemd, podman, snapd, cloud-init).",
+    ],
+};
+
+/// An environment generator.
+pub static ENVIRONMENT_GENERATOR_WRITTEN: Rule = Rule {
+    id: "systemd.environment-generator.written",
+    name: "A systemd environment generator was written",
+    severity: Severity::Critical,
+    techniques: &[SYSTEMD_SERVICE],
+    description: "A program was put where the service manager runs every program to learn its environment \
+        (systemd.environment-generator(7)): it runs with the manager's rights, and what it prints reaches every \
+        service started later.",
+    false_positives: &["Installing a package that brings an environment generator: very few do."],
+};
+
+/// A System V script.
+pub static INIT_SCRIPT_WRITTEN: Rule = Rule {
+    id: "systemd.init-script.written",
+    name: "A System V init script was written",
+    severity: Severity::High,
+    techniques: &[SYSTEMD_SERVICE, INITIALIZATION_SCRIPTS],
+    description: "A script in /etc/init.d was created or changed: systemd makes a service of each executable one \
+        (systemd-sysv-generator(8)).",
+    false_positives: &[PACKAGES, CONFIGURATION],
+};
+
+/// A link that starts a System V script.
+pub static RUNLEVEL_LINK_SET: Rule = Rule {
+    id: "systemd.runlevel-link.set",
+    name: "A System V script was enabled in a runlevel",
+    severity: Severity::Medium,
+    techniques: &[INITIALIZATION_SCRIPTS, SYSTEMD_SERVICE],
+    description: "A link in /etc/rc?.d was made: the script that it names is started or stopped in that runlevel.",
+    false_positives: &[PACKAGES, "update-rc.d, insserv or chkconfig at an administrator's hands."],
+};
+
+/// rc.local.
+pub static RC_LOCAL_WRITTEN: Rule = Rule {
+    id: "systemd.rc-local.written",
+    name: "rc.local was written",
+    severity: Severity::Medium,
+    techniques: &[RC_SCRIPTS, SYSTEMD_SERVICE],
+    description: "/etc/rc.local was created or changed. Where it is executable, systemd runs it as root at the end \
+        of the boot (systemd-rc-local-generator(8)).",
+    false_positives: &[CONFIGURATION, "An administrator's own start-up commands."],
+};
+
+/// Another filesystem where units come from.
+pub static DIRECTORY_MOUNTED_OVER: Rule = Rule {
+    id: "systemd.unit-directory.mounted-over",
+    name: "Something was mounted over systemd's unit files",
+    severity: Severity::High,
+    techniques: &[SYSTEMD_SERVICE],
+    description: "In the host's own mount namespace something was mounted on a unit directory, on a unit, or on a \
+        directory above them: the service manager reads its units from there from now on. `findmnt` shows it. Mounts \
+        in the private namespaces of services and containers change nothing for the manager and are not reported.",
+    false_positives: &["systemd-sysext and systemd-confext.", "Mounting /usr or /etc late in the boot."],
+};
+
+/// A whole directory was exchanged.
+pub static DIRECTORY_REPLACED: Rule = Rule {
+    id: "systemd.unit-directory.replaced",
+    name: "A unit directory was replaced",
+    severity: Severity::High,
+    techniques: &[SYSTEMD_SERVICE],
+    description: "A unit directory, or one above it, was renamed, or a rename or a symlink put something else in its \
+        place: all its units change at once.",
+    false_positives: &["Image-based updates of the operating system."],
+};
+
+/// No unit, but where units are.
+pub static DIRECTORY_FILE_WRITTEN: Rule = Rule {
+    id: "systemd.unit-directory.file-written",
+    name: "A file that is no unit was written among units",
+    severity: Severity::Medium,
+    techniques: &[SYSTEMD_SERVICE],
+    description: "A file whose name systemd does not load was put into a unit directory: a program for a unit to \
+        run is sometimes hidden there.",
+    false_positives: &["README files and the like that a package brings."],
+};
+
+/// A container that comes back.
+pub static RESTART_POLICY_SET: Rule = Rule {
+    id: "container.restart-policy.set",
+    name: "A container was told to come back by itself",
+    severity: Severity::Medium,
+    techniques: &[CONTAINER_SERVICE],
+    description: "docker, podman or nerdctl was asked for a container with a restart policy: the engine starts it \
+        again after its end and after a boot, as a service manager would. It counts for more where the container \
+        is given the host. Look at image and command (`docker inspect NAME`). To undo: `docker update --restart=no \
+        NAME`, `docker rm -f NAME`.",
+    false_positives: &["Small servers often run their services so.", CONFIGURATION],
+};
+
+/// The sensor missed something.
+pub static RECORDS_LOST: Rule = Rule {
+    id: "sensor.records.lost",
+    name: "The sensor lost records",
+    severity: Severity::Low,
+    techniques: &[],
+    description: "Records were produced faster than they were read. Lost process records leave gaps in the ancestry \
+        of later alerts; lost records of watched files may have been findings: compare the unit directories with what \
+        they should hold.",
+    false_positives: &["A burst of processes, a large build for instance."],
+};
+
+/// Every rule.
+pub static RULES: [&Rule; 18] = [
+    &UNIT_WRITTEN,
+    &UNIT_ENABLED,
+    &UNIT_LINKED,
+    &UNIT_MASKED,
+    &UNIT_REMOVED,
+    &UNIT_ATTRIBUTES,
+    &UNIT_TRANSIENT,
+    &DROPIN_WRITTEN,
+    &GENERATOR_WRITTEN,
+    &ENVIRONMENT_GENERATOR_WRITTEN,
+    &INIT_SCRIPT_WRITTEN,
+    &RUNLEVEL_LINK_SET,
+    &RC_LOCAL_WRITTEN,
+    &DIRECTORY_MOUNTED_OVER,
+    &DIRECTORY_REPLACED,
+    &DIRECTORY_FILE_WRITTEN,
+    &RESTART_POLICY_SET,
+    &RECORDS_LOST,
+];
+
+/// The rule of an id.
+pub fn by_id(id: &str) -> Option<&'static Rule> {
+    RULES.into_iter().find(|rule| rule.id == id)
+}
+
+/// Position in [`RULES`].
+pub fn index(rule: &Rule) -> Option<usize> {
+    RULES.iter().position(|known| known.id == rule.id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_are_complete() {
+        for (at, rule) in RULES.iter().enumerate() {
+            assert_eq!(index(rule), Some(at), "{} twice", rule.id);
+            assert_eq!(by_id(rule.id).map(|found| found.name), Some(rule.name));
+            let slug = |byte: u8| byte.is_ascii_lowercase() || byte == b'.' || byte == b'-';
+            assert!(rule.id.bytes().all(slug) && rule.id.matches('.').count() >= 1, "{}", rule.id);
+            assert!(rule.description.len() > 80 && !rule.description.contains("  "), "{}", rule.id);
+            assert!(!rule.false_positives.is_empty(), "{}", rule.id);
+            for technique in rule.techniques {
+                assert_eq!(technique.id.contains('.'), technique.subtechnique.is_some(), "{}", technique.id);
+                assert!(!technique.tactics.is_empty());
+            }
+        }
+        assert_eq!(by_id("no.such.rule").map(|rule| rule.id), None);
+    }
+}

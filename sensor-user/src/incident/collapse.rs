@@ -1,0 +1,240 @@
+//! From incidents to alerts: repeats are counted, the rest is told.
+
+use std::collections::{HashMap, VecDeque};
+
+use super::alert::{Alert, HostInfo};
+use super::held::{Held, Incident};
+use super::{WINDOW_NS, identity, summary};
+use crate::detect::finding::Finding;
+use crate::detect::rule::Severity;
+use crate::detect::{rules, score};
+use crate::event::user::Host;
+use crate::incident::alert::Reason;
+use crate::lineage::actor::Actor;
+
+/// Incidents whose repeats are counted.
+const WINDOWS_MAX: usize = 4096;
+
+type Key = (&'static str, String, (u32, u64));
+
+/// An alert was told; what has come since.
+#[derive(Debug)]
+struct Window {
+    since: u64,
+    severity: Severity,
+    repeats: u64,
+    /// The last repeat. It stands for all of them.
+    last: Option<Incident>,
+}
+
+/// The collapse of findings into alerts.
+#[derive(Debug)]
+pub struct Collapse {
+    held: Held,
+    windows: HashMap<Key, Window>,
+    /// The windows by their beginning. A renewed window is found a second time, and its first entry passed over.
+    order: VecDeque<(u64, Key)>,
+    host: HostInfo,
+    realtime_offset_ns: i64,
+    ready: Vec<Incident>,
+    alerts: [u64; rules::RULES.len()],
+    collapsed: u64,
+    /// Windows with repeats.
+    repeating: usize,
+}
+
+impl Collapse {
+    /// Holds at most `held` incidents back.
+    pub fn new(held: usize) -> Self {
+        Self {
+            held: Held::new(held),
+            windows: HashMap::new(),
+            order: VecDeque::new(),
+            host: HostInfo::default(),
+            realtime_offset_ns: 0,
+            ready: Vec::new(),
+            alerts: [0; rules::RULES.len()],
+            collapsed: 0,
+            repeating: 0,
+        }
+    }
+
+    /// Notes machine and clock.
+    pub fn set_host(&mut self, host: &Host) {
+        self.realtime_offset_ns = host.realtime_offset_ns;
+        self.host = HostInfo {
+            hostname: host.hostname.clone(),
+            machine_id: host.machine_id.clone(),
+            boot_id: host.boot_id.clone(),
+            kernel_release: host.kernel_release.clone(),
+            backend: host.backend.clone(),
+        };
+    }
+
+    /// What is held back.
+    pub fn held(&self) -> &Held {
+        &self.held
+    }
+
+    /// Windows in which repeats are counted, and their bound.
+    pub fn windows(&self) -> (usize, usize) {
+        (self.windows.len(), WINDOWS_MAX)
+    }
+
+    /// Alerts per rule, in the order of [`rules::RULES`].
+    pub fn alerts(&self) -> &[u64; rules::RULES.len()] {
+        &self.alerts
+    }
+
+    /// Incidents that were counted as repeats. Each is also in the [`Alert::collapsed`] of a later alert, save the
+    /// one that this alert itself shows, and files found that had been told as they were made.
+    pub fn collapsed(&self) -> u64 {
+        self.collapsed
+    }
+
+    /// When something is due, on `CLOCK_BOOTTIME` in nanoseconds: a record of that time or later brings it out.
+    pub fn next_deadline(&self) -> Option<u64> {
+        let first_repeat = || {
+            self.order.iter().find_map(|(since, key)| {
+                let window = self.windows.get(key).filter(|window| window.since == *since)?;
+                (window.repeats > 0).then(|| since.saturating_add(WINDOW_NS))
+            })
+        };
+        let repeats = (self.repeating > 0).then(first_repeat).flatten();
+        [self.held.next_deadline(), repeats].into_iter().flatten().min()
+    }
+
+    /// Takes up a finding.
+    pub fn add(
+        &mut self,
+        finding: Finding,
+        actor: Actor,
+        reasons: Vec<Reason>,
+        now: u64,
+        out: &mut Vec<Alert>,
+    ) {
+        let mut ready = std::mem::take(&mut self.ready);
+        self.held.add(finding, actor, reasons, &mut ready);
+        self.tell_all(&mut ready, now, out);
+    }
+
+    /// Brings out what is due at `now`.
+    pub fn expire(&mut self, now: u64, out: &mut Vec<Alert>) {
+        if self.held.next_deadline().is_some_and(|deadline| deadline <= now) {
+            let mut ready = std::mem::take(&mut self.ready);
+            self.held.expire(now, &mut ready);
+            self.tell_all(&mut ready, now, out);
+        }
+        while let Some((since, _)) = self.order.front() {
+            if since.saturating_add(WINDOW_NS) > now {
+                return;
+            }
+            self.close_oldest(now, true, out);
+        }
+    }
+
+    /// Brings out everything.
+    pub fn drain(&mut self, now: u64, out: &mut Vec<Alert>) {
+        let mut ready = std::mem::take(&mut self.ready);
+        self.held.drain(&mut ready);
+        self.tell_all(&mut ready, now, out);
+        while !self.order.is_empty() {
+            self.close_oldest(now, false, out);
+        }
+    }
+
+    fn tell_all(&mut self, ready: &mut Vec<Incident>, now: u64, out: &mut Vec<Alert>) {
+        for incident in ready.drain(..) {
+            self.consider(incident, now, out);
+        }
+        self.ready = std::mem::take(ready);
+    }
+
+    /// Tells an incident, or counts it as a repeat.
+    fn consider(&mut self, incident: Incident, now: u64, out: &mut Vec<Alert>) {
+        let finding = &incident.finding;
+        // What a directory held when its watch was set was told already if it was seen being made.
+        if finding.action == "file_found"
+            && self.windows.keys().any(|(_, subject, _)| *subject == finding.subject)
+        {
+            self.collapsed += 1;
+            return;
+        }
+        let key: Key = (finding.rule.id, finding.subject.clone(), finding.process);
+        let severity = score::severity(score::sum(&incident.reasons));
+        if let Some(window) = self.windows.get_mut(&key) {
+            if severity <= window.severity {
+                self.repeating += usize::from(window.repeats == 0);
+                window.repeats += 1;
+                self.collapsed += 1;
+                // Only one is kept, so what repeats count is summed up.
+                let before = window.last.take().map_or(0, |last| last.finding.quantity);
+                let last = window.last.insert(incident);
+                last.finding.quantity += before;
+                return;
+            }
+        }
+        self.tell(&incident, 0, out);
+        self.open(key, severity, now, out);
+    }
+
+    fn open(&mut self, key: Key, severity: Severity, now: u64, out: &mut Vec<Alert>) {
+        let window = Window { since: now, severity, repeats: 0, last: None };
+        if let Some(before) = self.windows.insert(key.clone(), window) {
+            self.tell_repeats(before, out);
+        }
+        self.order.push_back((now, key));
+        while self.order.len() > WINDOWS_MAX {
+            self.close_oldest(now, false, out);
+        }
+    }
+
+    /// Ends the oldest window. Where there were repeats they are told, and with `renew` a new one begins: what goes on
+    /// for ever is told once per window.
+    fn close_oldest(&mut self, now: u64, renew: bool, out: &mut Vec<Alert>) {
+        let Some((since, key)) = self.order.pop_front() else { return };
+        if self.windows.get(&key).is_none_or(|window| window.since != since) {
+            return;
+        }
+        let Some(window) = self.windows.remove(&key) else { return };
+        let severity = window.severity;
+        if self.tell_repeats(window, out) && renew {
+            self.windows.insert(key.clone(), Window { since: now, severity, repeats: 0, last: None });
+            self.order.push_back((now, key));
+        }
+    }
+
+    fn tell_repeats(&mut self, window: Window, out: &mut Vec<Alert>) -> bool {
+        let Some(incident) = window.last else { return false };
+        self.repeating -= 1;
+        self.tell(&incident, window.repeats - 1, out);
+        true
+    }
+
+    fn tell(&mut self, incident: &Incident, collapsed: u64, out: &mut Vec<Alert>) {
+        let finding = &incident.finding;
+        if let Some(rule) = rules::index(finding.rule) {
+            self.alerts[rule] += 1;
+        }
+        let score = score::sum(&incident.reasons);
+        let realtime_ns = i128::from(finding.boottime_ns) + i128::from(self.realtime_offset_ns);
+        out.push(Alert {
+            id: identity::id(&self.host.boot_id, incident, collapsed),
+            time_us: i64::try_from(realtime_ns / 1000).unwrap_or(i64::MAX),
+            boottime_ns: finding.boottime_ns,
+            rule: finding.rule,
+            severity: score::severity(score),
+            score,
+            reasons: incident.reasons.clone(),
+            summary: summary::summary(incident, collapsed),
+            event_type: finding.event_type,
+            actions: incident.actions.clone(),
+            collapsed,
+            actor: incident.actor.clone(),
+            file: finding.file.clone(),
+            unit: finding.unit.clone(),
+            container_service: finding.container_service.clone(),
+            host: self.host.clone(),
+        });
+    }
+}

@@ -1,0 +1,192 @@
+//! What is held back until more is known.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::HOLD_NS;
+use super::alert::Reason;
+use crate::detect::finding::{Finding, Phase};
+use crate::detect::rules;
+use crate::lineage::actor::Actor;
+
+/// A finding with its actor, and the actions that it consists of.
+#[derive(Clone, Debug)]
+pub struct Incident {
+    /// The finding, as its first record told it and later ones completed it.
+    pub finding: Finding,
+    /// Who acted.
+    pub actor: Actor,
+    /// All parts of the score.
+    pub reasons: Vec<Reason>,
+    /// What was seen, oldest first, each once.
+    pub actions: Vec<&'static str>,
+}
+
+impl Incident {
+    /// Of one record.
+    pub fn new(finding: Finding, actor: Actor, reasons: Vec<Reason>) -> Self {
+        let actions = vec![finding.action];
+        Self { finding, actor, reasons, actions }
+    }
+
+    /// Takes up a later record of the same process on the same subject.
+    fn join(&mut self, later: Finding, actor: Actor, reasons: Vec<Reason>) {
+        if !self.actions.contains(&later.action) {
+            self.actions.push(later.action);
+        }
+        // Content outweighs attributes, and a rule that has both names the content.
+        let attributes = rules::UNIT_ATTRIBUTES.id;
+        if self.finding.rule.id == attributes && later.rule.id != attributes {
+            self.finding.rule = later.rule;
+            self.reasons.retain(|reason| reason.text != rules::UNIT_ATTRIBUTES.name);
+            let base = reasons.iter().find(|reason| reason.text == later.rule.name).cloned();
+            self.reasons.splice(0..0, base);
+        }
+        let skip = (later.rule.id == attributes).then_some(rules::UNIT_ATTRIBUTES.name);
+        for reason in reasons {
+            if Some(reason.text.as_str()) != skip && !self.reasons.contains(&reason) {
+                self.reasons.push(reason);
+            }
+        }
+        if self.finding.event_type == "change" && later.event_type == "creation" {
+            self.finding.event_type = later.event_type;
+        }
+        // A file that is being created has no identity yet.
+        if let (Some(known), Some(file)) = (&mut self.finding.file, later.file) {
+            let other_path = known.other_path.take().or_else(|| file.other_path.clone());
+            if file.inode != 0 || known.inode == 0 {
+                *known = file;
+            }
+            known.other_path = other_path;
+        }
+        if self.actor.process.incomplete && !actor.process.incomplete {
+            self.actor = actor;
+        }
+    }
+}
+
+type Key = (String, (u32, u64));
+
+fn key(finding: &Finding) -> Key {
+    (finding.subject.clone(), finding.process)
+}
+
+/// The held incidents, bounded.
+#[derive(Debug)]
+pub struct Held {
+    by_age: BTreeMap<u64, Incident>,
+    index: HashMap<Key, u64>,
+    next: u64,
+    capacity: usize,
+}
+
+impl Held {
+    /// For at most `capacity` incidents (at least one).
+    pub fn new(capacity: usize) -> Self {
+        Self { by_age: BTreeMap::new(), index: HashMap::new(), next: 0, capacity: capacity.max(1) }
+    }
+
+    /// Incidents held.
+    pub fn len(&self) -> usize {
+        self.by_age.len()
+    }
+
+    /// Whether none is held.
+    pub fn is_empty(&self) -> bool {
+        self.by_age.is_empty()
+    }
+
+    /// The bound of [`Self::len`].
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// When the oldest is due, on `CLOCK_BOOTTIME` in nanoseconds.
+    pub fn next_deadline(&self) -> Option<u64> {
+        self.by_age.values().next().map(|incident| incident.finding.boottime_ns.saturating_add(HOLD_NS))
+    }
+
+    /// Takes up a finding. `ready` receives what need not be held any longer, in the order in which it happened.
+    pub fn add(&mut self, finding: Finding, actor: Actor, reasons: Vec<Reason>, ready: &mut Vec<Incident>) {
+        let phase = finding.phase;
+        let held = self.matching(&finding, &actor);
+        if phase == Phase::Complete {
+            let finished = self.finished_by(&finding);
+            ready.extend(held.and_then(|age| self.take(age)));
+            let mut incident = Incident::new(finding, actor, reasons);
+            if let Some(before) = finished.and_then(|age| self.take(age)) {
+                incident.actions.splice(
+                    0..0,
+                    before.actions.into_iter().filter(|action| *action != incident.finding.action),
+                );
+            }
+            ready.push(incident);
+            return;
+        }
+        let age = if let Some(age) = held {
+            if let Some(incident) = self.by_age.get_mut(&age) {
+                incident.join(finding, actor, reasons);
+            }
+            age
+        } else {
+            let age = self.next;
+            self.next += 1;
+            self.index.insert(key(&finding), age);
+            self.by_age.insert(age, Incident::new(finding, actor, reasons));
+            age
+        };
+        if phase == Phase::Closing {
+            ready.extend(self.take(age));
+        }
+        while self.by_age.len() > self.capacity {
+            let Some(oldest) = self.by_age.keys().next().copied() else { return };
+            ready.extend(self.take(oldest));
+        }
+    }
+
+    /// What was held for this subject: by the same process, or by an ancestor whose descriptor was inherited.
+    fn matching(&self, finding: &Finding, actor: &Actor) -> Option<u64> {
+        if self.index.is_empty() {
+            return None;
+        }
+        let mut key = key(finding);
+        if let Some(age) = self.index.get(&key) {
+            return Some(*age);
+        }
+        if finding.phase != Phase::Closing {
+            return None;
+        }
+        actor.ancestors.iter().find_map(|ancestor| {
+            key.1 = (ancestor.pid, ancestor.start_boottime_ns);
+            self.index.get(&key).copied()
+        })
+    }
+
+    /// What a rename completes: the same process's file under a name that looked unfinished.
+    fn finished_by(&self, finding: &Finding) -> Option<u64> {
+        let old = finding.completes.clone()?;
+        self.index.get(&(old, finding.process)).copied()
+    }
+
+    fn take(&mut self, age: u64) -> Option<Incident> {
+        let incident = self.by_age.remove(&age)?;
+        self.index.remove(&key(&incident.finding));
+        Some(incident)
+    }
+
+    /// Hands over what is due at `now`.
+    pub fn expire(&mut self, now: u64, ready: &mut Vec<Incident>) {
+        while let Some((age, incident)) = self.by_age.first_key_value() {
+            if incident.finding.boottime_ns.saturating_add(HOLD_NS) > now {
+                return;
+            }
+            let age = *age;
+            ready.extend(self.take(age));
+        }
+    }
+
+    /// Hands over everything.
+    pub fn drain(&mut self, ready: &mut Vec<Incident>) {
+        self.index.clear();
+        ready.extend(std::mem::take(&mut self.by_age).into_values());
+    }
+}

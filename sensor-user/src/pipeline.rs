@@ -1,0 +1,251 @@
+//! Records in, alerts out: pure, deterministic, bounded.
+//!
+//! There is no clock, no /proc and no I/O here. Time is that of the records ([`kind::TICK`] passes it on where
+//! nothing else happens), so the same records give the same alerts, live and in a replay.
+
+use sensor_common::record::kind;
+
+use crate::detect::detector::Detector;
+use crate::detect::finding::Finding;
+use crate::detect::quiet::QuietCounts;
+use crate::detect::rules;
+use crate::event::decode::{DecodeError, Event, UserRecord, decode};
+use crate::event::path::until_nul;
+use crate::incident::alert::Alert;
+use crate::incident::collapse::Collapse;
+use crate::lineage::{self, Lineage};
+
+/// Bounds of a [`Pipeline`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Of the lineage.
+    pub lineage: lineage::Limits,
+    /// Incidents that are held back at most.
+    pub held: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { lineage: lineage::Limits::default(), held: 4096 }
+    }
+}
+
+/// Greatest kind plus one.
+const KINDS: usize = kind::TOOLS as usize + 1;
+
+/// Figures of a [`Pipeline`], all since its beginning.
+#[derive(Clone, Debug)]
+pub struct Stats {
+    /// Records by kind (`sensor_common::record::kind`), decoded or not.
+    received: [u64; KINDS],
+    /// Records lost before they arrived, by kind, as `LOSS` records told.
+    lost: [u64; KINDS],
+    /// Records that were refused, in the order of [`DecodeError::REASONS`].
+    pub decode_errors: [u64; DecodeError::REASONS.len()],
+    /// What was seen and left unsaid, in the order of [`crate::detect::quiet::Quiet::NAMES`].
+    pub quiet: QuietCounts,
+    /// Findings, before repeats are collapsed, in the order of [`rules::RULES`].
+    pub findings: [u64; rules::RULES.len()],
+    /// Alerts, in the same order.
+    pub alerts: [u64; rules::RULES.len()],
+    /// Incidents that were counted as repeats.
+    pub collapsed: u64,
+    /// Images cut for want of room.
+    pub images_cut: u64,
+    /// Ended processes taken out of a long row of ancestors.
+    pub processes_spliced: u64,
+    /// The bounded tables.
+    pub tables: [Table; 7],
+}
+
+/// A bounded table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Table {
+    /// For metrics.
+    pub name: &'static str,
+    /// Entries held.
+    pub entries: usize,
+    /// Entries that it may hold; 0 where bytes are bounded instead.
+    pub capacity: usize,
+    /// Bytes held; 0 where not measured.
+    pub bytes: usize,
+    /// Entries that left, or were refused, for want of room.
+    pub evicted: u64,
+}
+
+impl Stats {
+    /// Records received, by kind; each kind that exists once.
+    pub fn received(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        by_name(&self.received)
+    }
+
+    /// Records lost before they arrived, by kind.
+    pub fn lost(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        by_name(&self.lost)
+    }
+}
+
+fn by_name(counts: &[u64; KINDS]) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+    counts.iter().enumerate().filter_map(|(number, count)| Some((kind::name(number as u16)?, *count)))
+}
+
+/// The road from a record to an alert.
+#[derive(Debug)]
+pub struct Pipeline {
+    lineage: Lineage,
+    detector: Detector,
+    collapse: Collapse,
+    now: u64,
+    findings: Vec<Finding>,
+    received: [u64; KINDS],
+    lost: [u64; KINDS],
+    decode_errors: [u64; DecodeError::REASONS.len()],
+    found: [u64; rules::RULES.len()],
+}
+
+impl Pipeline {
+    /// A pipeline that has seen nothing yet.
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            lineage: Lineage::new(limits.lineage),
+            detector: Detector::default(),
+            collapse: Collapse::new(limits.held),
+            now: 0,
+            findings: Vec::new(),
+            received: [0; KINDS],
+            lost: [0; KINDS],
+            decode_errors: [0; DecodeError::REASONS.len()],
+            found: [0; rules::RULES.len()],
+        }
+    }
+
+    /// Takes up one record; alerts that it brings are appended to `out`.
+    ///
+    /// # Errors
+    /// Where the bytes are no record. It is counted, nothing else has changed, and the next record is welcome.
+    pub fn feed(&mut self, record: &[u8], out: &mut Vec<Alert>) -> Result<(), DecodeError> {
+        let event = decode(record).inspect_err(|error| self.decode_errors[error.index()] += 1)?;
+        let header = *event.header();
+        self.received[usize::from(header.kind)] += 1;
+        // Processors overtake one another by a little; time does not go back for it.
+        self.now = self.now.max(header.boottime_ns);
+        self.collapse.expire(self.now, out);
+        self.take_up(header.boottime_ns, event);
+        self.conclude(out);
+        Ok(())
+    }
+
+    fn take_up(&mut self, time: u64, event: Event<'_>) {
+        let findings = &mut self.findings;
+        let (lineage, detector) = (&mut self.lineage, &mut self.detector);
+        match event {
+            Event::File(event) => detector.file(&event, lineage, &mut |finding| findings.push(finding)),
+            Event::Fork(record) => lineage.fork(&record),
+            Event::Exec(event) => {
+                if let Some(handle) = lineage.exec(&event) {
+                    findings.extend(detector.exec(&event, handle, lineage));
+                }
+            }
+            Event::Exit(record) => lineage.exit(&record),
+            Event::Cgroup(event) => lineage.set_cgroup(event.record.value, until_nul(event.path)),
+            Event::Namespace(record) => lineage.update_known(&record.task),
+            Event::User(_, record) => self.take_up_user(time, record),
+        }
+    }
+
+    fn take_up_user(&mut self, time: u64, record: UserRecord) {
+        let (lineage, detector) = (&mut self.lineage, &mut self.detector);
+        match record {
+            UserRecord::Host(host) => {
+                lineage.set_host(&host);
+                self.collapse.set_host(&host);
+            }
+            UserRecord::ProcessSnapshot(snapshot) => {
+                if let Some(handle) = lineage.snapshot(&snapshot) {
+                    detector.executed(0, handle, lineage);
+                }
+            }
+            UserRecord::Watch(watch) => detector.watch(watch),
+            UserRecord::Tick => {}
+            UserRecord::CgroupSnapshot(cgroup) => lineage.set_cgroup(cgroup.id, cgroup.path.as_bytes()),
+            UserRecord::Users(users) => lineage.set_users(users.names),
+            UserRecord::FileFound(found) => self.findings.extend(detector.found(time, &found, lineage)),
+            UserRecord::Loss(loss) => {
+                if let Some(lost) = self.lost.get_mut(usize::from(loss.kind)) {
+                    *lost += loss.dropped;
+                }
+                if loss.dropped > 0 {
+                    self.findings.push(detector.lost(time, &loss));
+                }
+            }
+            UserRecord::Tools(tools) => detector.tools_found(&tools.tools),
+        }
+    }
+
+    fn conclude(&mut self, out: &mut Vec<Alert>) {
+        for finding in self.findings.drain(..) {
+            if let Some(rule) = rules::index(finding.rule) {
+                self.found[rule] += 1;
+            }
+            let (actor, reasons) = self.detector.describe(&finding, &mut self.lineage);
+            self.collapse.add(finding, actor, reasons, self.now, out);
+        }
+    }
+
+    /// Brings out everything that is held back: at the end of the stream.
+    pub fn drain(&mut self, out: &mut Vec<Alert>) {
+        self.collapse.drain(self.now, out);
+    }
+
+    /// When something is due, on `CLOCK_BOOTTIME` in nanoseconds. Unless another record of that time or a later one
+    /// comes by itself, the caller feeds a [`kind::TICK`] then.
+    pub fn next_deadline(&self) -> Option<u64> {
+        self.collapse.next_deadline()
+    }
+
+    /// The figures.
+    pub fn stats(&self) -> Stats {
+        let (table, images, cgroups) = (self.lineage.table(), self.lineage.images(), self.lineage.cgroups());
+        let (watches, tools) = (self.detector.watches(), self.detector.known_tools());
+        let (windows, windows_max) = self.collapse.windows();
+        let held = self.collapse.held();
+        let (files, files_max) = self.detector.remembered_files();
+        let plain = |name, entries, capacity| Table { name, entries, capacity, bytes: 0, evicted: 0 };
+        Stats {
+            received: self.received,
+            lost: self.lost,
+            decode_errors: self.decode_errors,
+            quiet: *self.detector.quiet(),
+            findings: self.found,
+            alerts: *self.collapse.alerts(),
+            collapsed: self.collapse.collapsed(),
+            images_cut: images.cut(),
+            processes_spliced: table.spliced(),
+            tables: [
+                Table {
+                    bytes: table.bytes() + images.bytes(),
+                    evicted: table.evicted(),
+                    ..plain("processes", table.len(), table.capacity())
+                },
+                Table {
+                    bytes: cgroups.bytes(),
+                    evicted: cgroups.evicted(),
+                    ..plain("cgroups", cgroups.len(), cgroups.capacity())
+                },
+                Table {
+                    bytes: watches.bytes(),
+                    evicted: watches.refused(),
+                    ..plain("watches", watches.len(), watches.capacity())
+                },
+                plain("tools", tools.len(), tools.capacity()),
+                plain("files", files, files_max),
+                plain("held", held.len(), held.capacity()),
+                plain("windows", windows, windows_max),
+            ],
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "pipeline_tests/mod.rs"]
+mod tests;

@@ -1,0 +1,101 @@
+//! `cargo xtask bench`: what the kernel programs cost, in instructions.
+//!
+//! A micro VM whose clock counts instructions (QEMU's `-icount`) runs a few operations without programs, under empty
+//! programs in the same places, and under the sensor with its default watches. What the sensor adds is set against what
+//! the empty programs add: that much any program there costs. Caches and mispredicted branches do not count, so this is
+//! a ratio and a guard against regressions, not a time. Nobody waits for the ring buffer: the guest drains it between
+//! batches.
+//!
+//! - `guest`: the program that runs in the machine (its source is `tests/src/bin/bench.rs`).
+//! - `table`: its figures, put side by side.
+
+mod guest;
+mod table;
+
+use anyhow::{Context, Result, ensure};
+use clap::ValueEnum;
+
+use crate::vm::cpio::File;
+use crate::vm::kernel::{Kernel, Series};
+use crate::vm::micro::{LSM_WITH_BPF, LSM_WITHOUT_BPF, MicroVm};
+use crate::{ebpf, sh};
+use table::{Report, Table};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// In which kernel
+    #[arg(short, long, default_value = "6.12")]
+    kernel: Series,
+    /// Which of the sensor's backends
+    #[arg(short, long, value_enum, default_value_t = Backend::Lsm)]
+    backend: Backend,
+    /// Boots; with more than one, says how far their figures differ
+    #[arg(short, long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
+    repeat: u32,
+    /// Form of the figures
+    #[arg(long, value_enum, default_value_t = Output::Text)]
+    output: Output,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Backend {
+    /// BPF LSM programs, in a kernel whose list of LSMs has bpf
+    Lsm,
+    /// fentry programs, in one whose list has not
+    Fentry,
+}
+
+impl Backend {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Lsm => "lsm",
+            Self::Fentry => "fentry",
+        }
+    }
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Output {
+    /// A table
+    Text,
+    /// One JSON document
+    Json,
+}
+
+/// Runs `cargo xtask bench`.
+///
+/// # Errors
+/// Where something cannot be built or fetched, or the guest fails.
+pub fn main(args: &Args) -> Result<()> {
+    let (empty, sensor) = ebpf::for_bench()?;
+    let guest = guest::build()?;
+    let kernel = Kernel::fetch(args.kernel)?;
+    let mut vm = MicroVm::new(&kernel, &guest)?;
+    vm.args = vec![args.backend.name().into()];
+    vm.files.push(File::data("empty.bpf.o", empty));
+    vm.files.push(File::data("svcsensor.bpf.o", sensor));
+    vm.lsm = Some(match args.backend {
+        Backend::Lsm => LSM_WITH_BPF.into(),
+        Backend::Fentry => LSM_WITHOUT_BPF.into(),
+    });
+    vm.hardware.icount = true;
+    // The root in memory holds the guest's program, and reading the kernel's types takes a while of it.
+    vm.hardware.memory_mib = 1024;
+
+    let mut reports = Vec::new();
+    for boot in 1..=args.repeat {
+        let outcome = vm.run(&mut |_| {})?;
+        let text = outcome.lines.join("\n");
+        ensure!(outcome.status == 0, "the guest failed: {text}\n{}", outcome.console.trim_end());
+        let report: Report =
+            serde_json::from_str(&text).with_context(|| format!("the guest wrote no report: {text}"))?;
+        reports.push(report);
+        sh::say(format!("boot {boot} of {}: {:.1} s", args.repeat, outcome.elapsed.as_secs_f32()));
+    }
+    let table = Table::of(kernel.release(), args.backend.name(), &reports)?;
+    match args.output {
+        Output::Text => print!("{table}"),
+        Output::Json => println!("{}", serde_json::to_string_pretty(&table)?),
+    }
+    Ok(())
+}

@@ -1,0 +1,46 @@
+//! `cargo xtask run`: the sensor, built and started, alerts in this terminal.
+
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::{apt, sh};
+
+/// Options of `cargo xtask run`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Arguments of `svcsensor run`; by default `--output pretty`
+    #[arg(last = true)]
+    sensor: Vec<String>,
+}
+
+/// Builds svcsensor and takes its place, through sudo where this is not root.
+///
+/// # Errors
+/// Where it cannot be built or started.
+pub fn main(args: &Args) -> Result<()> {
+    apt::need(&["gcc", "libc6-dev"], "linking")?;
+    let program = build()?;
+    let mut command = sh::as_root(program.to_str().context("the target folder's path is not UTF-8")?);
+    command.arg("run");
+    if args.sensor.is_empty() {
+        command.args(["--output", "pretty"]);
+    } else {
+        command.args(&args.sensor);
+    }
+    sh::say(format!("starting {command:?} (Ctrl-C ends it)"));
+    Err(command.exec()).context("cannot start svcsensor; is sudo installed?")
+}
+
+/// Builds the release binary and returns its path.
+fn build() -> Result<PathBuf> {
+    sh::say("building svcsensor");
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut build = Command::new(cargo);
+    sh::run(build.args(["build", "--release", "--package", "sensor-user"]).current_dir(sh::root()))?;
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| sh::root().join("target"), PathBuf::from);
+    Ok(target.join("release/svcsensor"))
+}

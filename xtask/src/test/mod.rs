@@ -1,0 +1,164 @@
+//! `cargo xtask test`: every test, in stages, each timed.
+
+mod e2e;
+mod guest;
+mod host;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+use crate::{ebpf, sh};
+
+/// Options of `cargo xtask test`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Only these stages (see --list)
+    #[arg(long, value_delimiter = ',', value_name = "STAGE")]
+    only: Vec<String>,
+    /// Name the stages, and end
+    #[arg(long)]
+    list: bool,
+}
+
+/// How many assertions of a stage held.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    passed: u32,
+    failed: u32,
+    skipped: u32,
+}
+
+impl Tally {
+    const PASSED: Self = Self { passed: 1, failed: 0, skipped: 0 };
+
+    fn add(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.skipped += other.skipped;
+    }
+
+    /// Takes up a line `ok ...`, `not ok ...` or `skipped ...`; other lines count for nothing.
+    fn line(&mut self, line: &str) {
+        let first = |word: &str| line.strip_prefix(word).is_some_and(|rest| rest.starts_with(' '));
+        self.passed += u32::from(first("ok"));
+        self.failed += u32::from(first("not ok"));
+        self.skipped += u32::from(first("skipped"));
+    }
+}
+
+/// What later stages need of earlier ones.
+#[derive(Default)]
+struct Built {
+    /// An object built here by another toolchain than the committed one's: the machines try it as well.
+    fresh_object: Option<PathBuf>,
+    /// The static programs.
+    programs: Option<guest::Programs>,
+}
+
+impl Built {
+    fn programs(&mut self) -> Result<guest::Programs> {
+        if self.programs.is_none() {
+            self.programs = Some(guest::Programs::build()?);
+        }
+        Ok(self.programs.clone().expect("set above"))
+    }
+
+    /// The objects to try: the committed one, and the fresh one where there is one.
+    fn objects(&self) -> Vec<Option<PathBuf>> {
+        let mut objects = vec![None];
+        objects.extend(self.fresh_object.clone().map(Some));
+        objects
+    }
+}
+
+type Stage = (&'static str, &'static str, fn(&mut Built) -> Result<Tally>);
+
+/// In this order: what fails fast comes first.
+const STAGES: [Stage; 7] = [
+    ("format", "cargo fmt --check", |_| host::format()),
+    ("lint", "clippy and rustdoc, without warnings", |_| host::lint()),
+    ("unit", "cargo test of the workspace", |_| host::unit()),
+    ("object", "the committed kernel object is what its sources give", object),
+    ("hooks", "every file and process operation, four kernels, two backends, in micro VMs", |built| {
+        guest::hooks(&built.programs()?, &built.objects())
+    }),
+    ("burst", "a flood of execs and writes with 500 watched writes in it, in a micro VM", |built| {
+        guest::burst(&built.programs()?)
+    }),
+    ("e2e", "a Debian with systemd, docker and podman, from the unit file to the journal", |built| {
+        e2e::run(&built.programs()?.sensor)
+    }),
+];
+
+/// Runs the tests.
+///
+/// # Errors
+/// Where a stage is unknown, or any fails; the others have run all the same.
+pub fn main(args: &Args) -> Result<()> {
+    if args.list {
+        for (name, what, _) in STAGES {
+            println!("{name:<8} {what}");
+        }
+        return Ok(());
+    }
+    if let Some(unknown) = args.only.iter().find(|only| STAGES.iter().all(|(name, ..)| name != only)) {
+        bail!("no stage {unknown}; `cargo xtask test --list` names them");
+    }
+    let mut built = Built::default();
+    let mut results: Vec<(&str, Tally, Duration)> = Vec::new();
+    for (name, what, run) in STAGES {
+        if !args.only.is_empty() && !args.only.iter().any(|only| only == name) {
+            continue;
+        }
+        sh::say(format!("stage {name}: {what}"));
+        let start = Instant::now();
+        let tally = run(&mut built).unwrap_or_else(|error| {
+            println!("not ok {name}: {error:#}");
+            Tally { failed: 1, ..Tally::default() }
+        });
+        results.push((name, tally, start.elapsed()));
+    }
+    summary(&results)
+}
+
+fn summary(results: &[(&str, Tally, Duration)]) -> Result<()> {
+    let mut total = Tally::default();
+    println!("\nstage     passed failed skipped  seconds");
+    for (name, tally, elapsed) in results {
+        let Tally { passed, failed, skipped } = *tally;
+        println!("{name:<9} {passed:>6} {failed:>6} {skipped:>7} {:>8.1}", elapsed.as_secs_f32());
+        total.add(*tally);
+    }
+    println!("{} passed, {} failed, {} skipped", total.passed, total.failed, total.skipped);
+    if total.failed > 0 {
+        bail!("tests failed");
+    }
+    Ok(())
+}
+
+fn object(built: &mut Built) -> Result<Tally> {
+    match ebpf::check()? {
+        ebpf::Check::Identical => sh::say("the committed object is what its sources give, byte for byte"),
+        ebpf::Check::OtherToolchain { object } => {
+            sh::say(format!("built by another toolchain: {} is tested as well", object.display()));
+            built.fresh_object = Some(object);
+        }
+    }
+    Ok(Tally::PASSED)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_counted_by_their_first_words() {
+        let mut tally = Tally::default();
+        for line in ["ok a", "ok b", "not ok c: why", "skipped d: why", "okay", "# ok", "not okay"] {
+            tally.line(line);
+        }
+        assert_eq!(tally, Tally { passed: 2, failed: 1, skipped: 1 });
+    }
+}

@@ -1,0 +1,195 @@
+//! The root file system of the Debian guest: bookworm with systemd, docker and podman, as an ext4 image.
+//!
+//! The image is made once from the packages, and every run writes to a throw-away copy. It is a plain Debian but for
+//! what costs boot time and proves nothing here: units in [`MASKED`] are masked, and dockerd and containerd start on
+//! demand (docker.socket) instead of at boot. It has a user `alice` (1000) for what systemd does for users, and
+//! /srv/busybox.tar, a container's root to `docker import` or `podman import`: there is no registry.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result};
+use sha2::{Digest, Sha256};
+
+use super::cache;
+use super::kernel::Kernel;
+use super::suites::{Mirror, Suite};
+use crate::{apt, sh};
+
+/// Changes whenever the code below would make a different image from the same lists.
+const RECIPE: &str = "1";
+
+const SUITES: [Suite; 2] = [Suite::Bookworm, Suite::BookwormSecurity];
+
+/// What is installed, without recommendations.
+const PACKAGES: &str = "systemd-sysv dbus dbus-user-session libpam-systemd udev kmod procps iproute2 iptables nftables \
+    busybox-static docker.io containerd runc crun podman netavark aardvark-dns conmon catatonit uidmap slirp4netns \
+    fuse-overlayfs curl sudo cron python3-minimal bpftool util-linux e2fsprogs";
+
+/// Units that a test's guest has no use for. Devices come from devtmpfs, so nothing waits for udev to see them again.
+const MASKED: &str = "systemd-udev-trigger.service systemd-udev-settle.service systemd-hwdb-update.service \
+    systemd-random-seed.service systemd-rfkill.socket systemd-timesyncd.service systemd-pstore.service \
+    systemd-update-utmp.service systemd-update-utmp-runlevel.service systemd-journal-flush.service \
+    serial-getty@ttyS0.service getty@tty1.service e2scrub_reap.service e2scrub_all.timer fstrim.timer \
+    apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer dev-hugepages.mount dev-mqueue.mount \
+    sys-kernel-debug.mount sys-kernel-config.mount sys-fs-fuse-connections.mount proc-sys-fs-binfmt_misc.automount \
+    systemd-binfmt.service systemd-repart.service modprobe@drm.service modprobe@efi_pstore.service \
+    modprobe@configfs.service modprobe@fuse.service modprobe@loop.service modprobe@dm_mod.service";
+
+/// Runs /svcsensor/script; see [`mod@super::debian`].
+const RUNNER_UNIT: &str = "[Unit]
+Description=Script of a svcsensor test
+After=multi-user.target
+ConditionPathExists=/svcsensor/script
+
+[Service]
+ExecStart=/svcsensor/runner
+Environment=HOME=/root LANG=C.UTF-8
+TasksMax=infinity
+
+[Install]
+WantedBy=multi-user.target
+";
+
+/// The first argument of a hook is the new root (mmdebstrap(1), \"HOOKS\").
+fn customize() -> String {
+    format!(
+        r#"set -eu
+root=$1
+echo guest > "$root/etc/hostname"
+printf '127.0.0.1 localhost guest\n::1 localhost\n' > "$root/etc/hosts"
+rm -rf "$root/etc/apt/sources.list" "$root/etc/apt/sources.list.d" "$root/etc/apt/apt.conf.d/99mmdebstrap"
+mkdir "$root/etc/apt/sources.list.d" "$root/svcsensor"
+cat > "$root/etc/systemd/system/svcsensor-guest.service" <<'UNIT'
+{RUNNER_UNIT}UNIT
+: > "$root/etc/default/locale"
+# podman would look for CNI's plugins, because its package ships their configuration.
+mkdir -p "$root/etc/containers"
+printf '[network]\nnetwork_backend = "netavark"\n' > "$root/etc/containers/containers.conf"
+rm -f "$root/etc/cni/net.d/87-podman-bridge.conflist"
+chroot "$root" systemctl mask {MASKED}
+chroot "$root" systemctl disable docker.service containerd.service podman.service podman.socket \
+    podman-restart.service podman-auto-update.timer podman-auto-update.service
+chroot "$root" systemctl enable docker.socket svcsensor-guest.service
+chroot "$root" useradd --create-home --shell /bin/bash alice
+box=$(mktemp -d)
+mkdir -p "$box/bin" "$box/tmp" "$box/etc" "$box/proc" "$box/sys" "$box/dev"
+cp "$root/bin/busybox" "$box/bin/"
+for name in $(chroot "$root" /bin/busybox --list); do
+    [ "$name" = busybox ] || ln -s busybox "$box/bin/$name"
+done
+# Newer than /usr: there is no update for systemd to carry through (systemd-update-done.service(8)).
+touch "$root/etc/.updated" "$root/var/.updated"
+tar --sort=name --owner=0 --group=0 --numeric-owner -C "$box" -cf "$root/srv/busybox.tar" .
+rm -r "$box"
+"#
+    )
+}
+
+/// The cached image, or a new one: about 150 MB to download, a minute to build.
+///
+/// # Errors
+/// Where a package cannot be fetched or installed; root, or sudo, is needed.
+pub fn debian() -> Result<PathBuf> {
+    let hook = customize();
+    let mut hash = Sha256::new();
+    for part in [RECIPE, PACKAGES, &hook] {
+        hash.update(part);
+        hash.update([0]);
+    }
+    for suite in SUITES {
+        hash.update(suite.name());
+    }
+    let digest = format!("{:x}", hash.finalize());
+    let dir = cache::entry(&format!("debian-{}", &digest[..12]), |dir| build(dir, &hook))?;
+    Ok(dir.join("root.ext4"))
+}
+
+fn build(dir: &Path, hook: &str) -> Result<()> {
+    sh::say("building the Debian guest's image: a minute or two");
+    apt::need(&["mmdebstrap", "e2fsprogs", "debian-archive-keyring"], "the Debian guest's image")?;
+    let mirror = Mirror::of_this_machine()?;
+    let script = dir.join("customize");
+    fs::write(&script, hook)?;
+    let root = dir.join("root");
+    let log = dir.join("log");
+    let mut command = sh::as_root("mmdebstrap");
+    command
+        .args(["--mode=root", "--variant=minbase", "--architectures=amd64"])
+        .arg(format!("--include={}", PACKAGES.split_whitespace().collect::<Vec<_>>().join(",")))
+        .args(["--aptopt=Acquire::Languages \"none\"", "--aptopt=Acquire::Retries \"3\""])
+        .args(kept_check("Acquire::Check-Valid-Until"))
+        .args(kept_check("Acquire::Check-Date"))
+        // Documentation is a third of the files. Copyright notices stay, as the licences ask.
+        .arg("--dpkgopt=path-exclude=/usr/share/man/*")
+        .arg("--dpkgopt=path-exclude=/usr/share/locale/*")
+        .arg("--dpkgopt=path-exclude=/usr/share/doc/*")
+        .arg("--dpkgopt=path-include=/usr/share/doc/*/copyright")
+        .arg(format!("--customize-hook=sh '{}' \"$1\"", script.display()))
+        .arg(SUITES[0].name())
+        .arg(&root)
+        .args(SUITES.map(|suite| mirror.line(suite)))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(fs::File::create(&log)?);
+    sh::run(&mut command).with_context(|| format!("mmdebstrap said:\n{}", tail(&log)))?;
+    // Writes never outlive a run, so a journal would only cost time.
+    ext4(&root, &dir.join("root.ext4"), "4G", &["-O", "^has_journal"])?;
+    sh::run(sh::as_root("rm").args(["-rf", "--one-file-system"]).arg(&root))
+}
+
+/// An option with which the guest's apt checks dates as this machine's does: one that lives on a frozen mirror has
+/// such checks off.
+fn kept_check(name: &str) -> Option<String> {
+    let set = sh::output(Command::new("apt-config").args(["shell", "value", name])).ok()?;
+    set.contains("false").then(|| format!("--aptopt={name} \"false\""))
+}
+
+/// A file system with the modules of `kernel`: a directory called like its release, as /lib/modules has it.
+///
+/// # Errors
+/// Where it cannot be made.
+pub fn modules(kernel: &Kernel) -> Result<PathBuf> {
+    let dir = cache::entry(&format!("modules-{}-1", kernel.release()), |dir| {
+        apt::need(&["e2fsprogs"], "a file system of modules")?;
+        ext4(
+            &kernel.modules_root().join("lib/modules"),
+            &dir.join("modules.ext4"),
+            "256M",
+            &["-O", "^has_journal"],
+        )
+    })?;
+    Ok(dir.join("modules.ext4"))
+}
+
+/// Makes an ext4 image of `size` from a tree, with the tree's owners and modes.
+fn ext4(tree: &Path, image: &Path, size: &str, options: &[&str]) -> Result<()> {
+    sh::output(
+        sh::as_root("/sbin/mke2fs")
+            .args(["-q", "-t", "ext4", "-E", "root_owner=0:0", "-d"])
+            .arg(tree)
+            .args(options)
+            .arg(image)
+            .arg(size),
+    )
+    .map(drop)
+}
+
+fn tail(log: &Path) -> String {
+    let text = fs::read(log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(30)..].join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hook_is_sound_shell_and_has_the_runners_unit() {
+        let hook = customize();
+        cache::filter(Command::new("sh").arg("-n"), hook.as_bytes()).unwrap();
+        assert!(hook.contains("ExecStart=/svcsensor/runner\n"));
+    }
+}
