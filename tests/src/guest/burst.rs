@@ -1,7 +1,7 @@
 //! A flood: what is watched must come through, and what is dropped must be counted to the last record.
 
 use std::collections::HashMap;
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::fs::{self, OpenOptions};
 use std::time::{Duration, Instant};
 
@@ -19,10 +19,10 @@ use super::setup::{self, Results};
 const WORKERS: u32 = 2;
 /// Watched writes in each flood.
 const WATCHED: u32 = 500;
-/// Executions and unrelated writes in the flood with a reader.
-const READ: u32 = 10_000;
+/// Executions, and as many unrelated writes, in the flood with a reader.
+const READ: u32 = 200_000;
 /// The same in the one without: several times what the ring holds.
-const UNREAD: u32 = 30_000;
+const UNREAD: u32 = 10_000;
 /// Processes with a second thread that ends at the moment the first does.
 const THREADED: u32 = 2_000;
 /// Files replaced by a rename: more than the map of files has entries.
@@ -40,8 +40,11 @@ pub fn run_all(backend: Backend, results: &mut Results) -> Result<()> {
     process::prepare()?;
     let mut sensor = Sensor::start(backend, &["/w/watched".into()], None)?;
     for (name, flood) in [
-        (format!("{READ} execs and writes, read as they come"), Flood { each: READ, read: true }),
-        (format!("{UNREAD} execs and writes, read afterwards"), Flood { each: UNREAD, read: false }),
+        (format!("{READ} execs and writes, read as they come"), Flood { each: READ, chain: 200, read: true }),
+        (
+            format!("{UNREAD} execs and writes, read afterwards"),
+            Flood { each: UNREAD, chain: 1, read: false },
+        ),
     ] {
         let start = Instant::now();
         let outcome = flood.run(&mut sensor);
@@ -65,6 +68,12 @@ struct Count {
     dropped: u64,
     /// Runs of the program that the kernel left out.
     missed: u64,
+}
+
+impl Count {
+    fn all(self) -> u64 {
+        self.received + self.dropped + self.missed
+    }
 }
 
 /// What came of a flood.
@@ -93,6 +102,15 @@ impl Tally {
         self.kinds.get(&number).copied().unwrap_or_default()
     }
 
+    /// Enters what was lost between two moments.
+    fn lost(&mut self, before: &Kernel, after: &Kernel) {
+        for (index, number) in PROCESS_KINDS.into_iter().enumerate() {
+            let count = self.kinds.entry(number).or_default();
+            count.dropped = after.dropped[index] - before.dropped[index];
+            count.missed = after.missed[index] - before.missed[index];
+        }
+    }
+
     fn take(&mut self, sensor: &mut Sensor) {
         sensor.drain(|record| {
             // Only what is watched is decoded: the flood of the rest is counted.
@@ -111,14 +129,15 @@ impl Tally {
 /// A number of executions, as many unrelated writes, and watched writes among them.
 struct Flood {
     each: u32,
+    /// Executions that one process makes, one after another. Forks cost an emulated machine more than all the rest.
+    chain: u32,
     /// Whether the ring is read meanwhile.
     read: bool,
 }
 
 impl Flood {
     fn run(&self, sensor: &mut Sensor) -> Result<Tally> {
-        sensor.drain(|_| {});
-        let before = Losses::now(sensor)?;
+        let before = Kernel::quiet(sensor, &mut Tally::default())?;
         let mut tally = Tally::default();
         let mut workers = Vec::new();
         for worker in 0..WORKERS {
@@ -131,29 +150,21 @@ impl Flood {
             }
             worker.wait()?;
         }
-        tally.take(sensor);
-        let lost = Losses::now(sensor)?;
-        for (index, number) in PROCESS_KINDS.into_iter().enumerate() {
-            let count = tally.kinds.entry(number).or_default();
-            count.dropped = lost.dropped[index] - before.dropped[index];
-            count.missed = lost.missed[index] - before.missed[index];
-        }
-        self.check(&tally)?;
-        ensure!(lost.files == before.files, "records of watched files were dropped: {}", lost.files);
+        let after = Kernel::quiet(sensor, &mut tally)?;
+        tally.lost(&before, &after);
+        self.check(&tally, &before, &after)?;
         Ok(tally)
     }
 
     /// One worker's part.
     fn work(&self, worker: u32) -> Result<()> {
-        let mine = self.each / WORKERS;
         let every = self.each / WATCHED;
-        for number in 0..mine {
-            spawn()?;
-            OpenOptions::new()
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .open(format!("/w/plain/{worker}-{}", number % 64))?;
+        for number in 0..self.each / WORKERS {
+            if number % self.chain == 0 {
+                spawn(self.chain)?;
+            }
+            let unrelated = format!("/w/plain/{worker}-{}", number % 64);
+            OpenOptions::new().write(true).create(true).truncate(false).open(unrelated)?;
             if number % every == 0 {
                 fs::write(format!("/w/watched/{}-{worker}-{}", self.each, number / every), "x")?;
             }
@@ -161,18 +172,20 @@ impl Flood {
         Ok(())
     }
 
-    fn check(&self, tally: &Tally) -> Result<()> {
-        let workers = u64::from(WORKERS);
-        let each = u64::from(self.each);
-        let made = [each + workers, each, each + workers];
-        for (number, made) in PROCESS_KINDS.into_iter().zip(made) {
+    fn check(&self, tally: &Tally, before: &Kernel, after: &Kernel) -> Result<()> {
+        let forked = after.forks - before.forks;
+        let ended = forked + before.alive - after.alive;
+        let of_workers = u64::from(self.each / self.chain + WORKERS);
+        // The kernel starts threads of its own now and then.
+        ensure!(
+            (of_workers..of_workers + 50).contains(&forked),
+            "{forked} forks, {of_workers} of them by workers"
+        );
+        for (number, made) in PROCESS_KINDS.into_iter().zip([forked, u64::from(self.each), ended]) {
             let count = tally.kind(number);
             let name = kind::name(number).unwrap_or_default();
-            ensure!(
-                count.received + count.dropped + count.missed == made,
-                "{name}: {made} made, but {count:?}"
-            );
-            // Without a reader the ring must have overflowed, or nothing was tried.
+            ensure!(count.all() == made, "{name}: {made} made, but {count:?}");
+            // Without a reader the ring must overflow, or nothing was tried.
             ensure!(self.read || count.dropped > 0, "{name}: nothing was dropped: {count:?}");
         }
         let whole = tally.watched.values().filter(|steps| **steps == [1, 1, 1]).count();
@@ -181,12 +194,17 @@ impl Flood {
             "{whole} of {WATCHED} watched writes came through whole, {} at all",
             tally.watched.len()
         );
+        ensure!(after.files == before.files, "records of watched files were dropped: {}", after.files);
         Ok(())
     }
 }
 
-/// What the programs and the kernel say of records that were not made.
-struct Losses {
+/// What the kernel counts by itself, and what the programs and it say of records that were not made.
+struct Kernel {
+    /// Processes ever made (proc(5), "/proc/stat", `processes`).
+    forks: u64,
+    /// Processes that are there.
+    alive: u64,
     /// As in [`PROCESS_KINDS`].
     dropped: [u64; 3],
     missed: [u64; 3],
@@ -194,7 +212,28 @@ struct Losses {
     files: u64,
 }
 
-impl Losses {
+impl Kernel {
+    /// Reads the ring to its end and all counters, at a moment in which no process was made.
+    fn quiet(sensor: &mut Sensor, tally: &mut Tally) -> Result<Self> {
+        loop {
+            let before = Self::processes()?;
+            tally.take(sensor);
+            let now = Self::now(sensor)?;
+            if before == (now.forks, now.alive) {
+                return Ok(now);
+            }
+        }
+    }
+
+    fn processes() -> Result<(u64, u64)> {
+        let stat = fs::read_to_string("/proc/stat")?;
+        let forks =
+            stat.lines().find_map(|line| line.strip_prefix("processes ")).context("no count of forks")?;
+        let is_process = |name: &std::ffi::OsStr| name.as_encoded_bytes().iter().all(u8::is_ascii_digit);
+        let alive = fs::read_dir("/proc")?.flatten().filter(|entry| is_process(&entry.file_name())).count();
+        Ok((forks.trim().parse()?, alive as u64))
+    }
+
     fn now(sensor: &Sensor) -> Result<Self> {
         let misses: HashMap<&str, u64> = sensor.loaded.recursion_misses().into_iter().collect();
         let missed = |hook| misses.get(hook).copied().with_context(|| format!("no count of {hook}'s misses"));
@@ -202,22 +241,24 @@ impl Losses {
         for number in kind::FILE_CREATE..=kind::UMOUNT {
             files += sensor.counter(u32::from(number))?;
         }
+        let dropped = PROCESS_KINDS.map(|number| sensor.counter(u32::from(number)));
+        let [fork, exec, exit] = dropped;
+        let (forks, alive) = Self::processes()?;
         Ok(Self {
-            dropped: [
-                sensor.counter(u32::from(kind::PROCESS_FORK))?,
-                sensor.counter(u32::from(kind::PROCESS_EXEC))?,
-                sensor.counter(u32::from(kind::PROCESS_EXIT))?,
-            ],
+            forks,
+            alive,
+            dropped: [fork?, exec?, exit?],
             missed: [missed("process_fork")?, missed("process_exec")?, missed("process_exit")?],
             files,
         })
     }
 }
 
-/// Starts the smallest program, without copying this process, and waits for it.
-fn spawn() -> Result<()> {
+/// Starts the smallest program, without copying this process, to be executed so many times, and waits for it.
+fn spawn(times: u32) -> Result<()> {
     const PATH: &CStr = c"/w/bin/tiny";
-    let args = [PATH.as_ptr().cast_mut(), std::ptr::null_mut()];
+    let further = CString::new(format!("{:08}", times - 1))?;
+    let args = [PATH.as_ptr().cast_mut(), further.as_ptr().cast_mut(), std::ptr::null_mut()];
     let environment = [std::ptr::null_mut()];
     let (mut pid, mut status) = (0, 0);
     // SAFETY: a path, and arrays of strings that end with null pointers.
@@ -240,8 +281,7 @@ fn spawn() -> Result<()> {
 
 /// A process ends once, although two of its threads may find themselves to be the last.
 fn threads(sensor: &mut Sensor) -> Result<()> {
-    sensor.drain(|_| {});
-    let before = Losses::now(sensor)?;
+    let before = Kernel::quiet(sensor, &mut Tally::default())?;
     let worker = Child::start(|| {
         for _ in 0..THREADED {
             let child = Child::start(|| std::thread::spawn(|| {}).join().ok().context("thread"))?;
@@ -255,12 +295,13 @@ fn threads(sensor: &mut Sensor) -> Result<()> {
         std::thread::sleep(Duration::from_millis(1));
     }
     worker.wait()?;
-    tally.take(sensor);
-    let after = Losses::now(sensor)?;
-    let lost = after.dropped[2] + after.missed[2] - before.dropped[2] - before.missed[2];
-    let exits = tally.kind(kind::PROCESS_EXIT).received + lost;
-    let made = u64::from(THREADED) + 1;
-    ensure!(exits == made, "{exits} exits of {made} processes");
+    let after = Kernel::quiet(sensor, &mut tally)?;
+    tally.lost(&before, &after);
+    let [forks, _, exits] = PROCESS_KINDS.map(|number| tally.kind(number).all());
+    // The kernel's own count has the threads in it.
+    let made = after.forks - before.forks - u64::from(THREADED);
+    let ended = made + before.alive - after.alive;
+    ensure!((forks, exits) == (made, ended), "{forks} forks of {made}, {exits} exits of {ended}");
     Ok(())
 }
 
