@@ -237,7 +237,7 @@ impl Worker {
         Ok(fewest as f64 / f64::from(operation.batch))
     }
 
-    /// What each program took in its cheapest batch, while the kernel accounts for it; that makes the programs' callers
+    /// What each program took in the median batch, while the kernel accounts for it; that makes the programs' callers
     /// slower, so it is a measurement of its own.
     fn measure_programs(
         &mut self,
@@ -246,7 +246,7 @@ impl Worker {
         after: &mut dyn FnMut() -> Result<()>,
     ) -> Result<Vec<ProgramFigure>> {
         let _accounting = aya::sys::enable_stats(aya::sys::Stats::RunTime)?;
-        let mut figures: BTreeMap<&'static str, ProgramFigure> = BTreeMap::new();
+        let mut batches: BTreeMap<&'static str, Vec<(f64, f64)>> = BTreeMap::new();
         for _ in 0..operation.rounds / 10 {
             // Looking runs programs, too: once for nothing, to know how often.
             let looked = run_times(hooks)?;
@@ -258,19 +258,19 @@ impl Worker {
                 let runs = (runs - runs_before).saturating_sub(runs_before - runs_looked);
                 let time = (time - time_before).saturating_sub(time_before - time_looked);
                 // A run now and then is the kernel's own doing, not the operation's.
-                if runs < u64::from(operation.batch) {
-                    continue;
-                }
-                let instructions = time as f64 / runs as f64;
-                let runs = runs as f64 / f64::from(operation.batch);
-                let figure = figures.entry(hook).or_insert(ProgramFigure { hook, runs, instructions });
-                if instructions < figure.instructions {
-                    *figure = ProgramFigure { hook, runs, instructions };
+                if runs >= u64::from(operation.batch) {
+                    let runs_of_one = runs as f64 / f64::from(operation.batch);
+                    batches.entry(hook).or_default().push((time as f64 / runs as f64, runs_of_one));
                 }
             }
             after()?;
         }
-        Ok(figures.into_values().collect())
+        let median = |(hook, mut batches): (_, Vec<(f64, f64)>)| {
+            batches.sort_by(|one, other| one.0.total_cmp(&other.0));
+            let (instructions, runs) = batches[batches.len() / 2];
+            ProgramFigure { hook, runs, instructions }
+        };
+        Ok(batches.into_iter().map(median).collect())
     }
 }
 
@@ -369,8 +369,8 @@ fn prepare() -> Result<Vec<Spec>> {
     }
     // Else the work of mapping a program, in page tables, would differ from run to run.
     fs::write("/proc/sys/kernel/randomize_va_space", "0")?;
-    // As Debian's adduser(8) and user@.service(5) leave them.
-    for directory in ["/root", "/home/user", "/run/user/1000/systemd"] {
+    // As Debian's base-files, adduser(8) and user@.service(5) leave them.
+    for directory in ["/root", "/home/user", "/run/user/1000/systemd", "/var/lib"] {
         fs::create_dir_all(directory)?;
     }
 
