@@ -181,6 +181,22 @@ impl Child {
         Ok(Self { pid, complaint: read })
     }
 
+    /// Whether it has ended; it can still be waited for.
+    ///
+    /// # Errors
+    /// Where there is no such child.
+    pub fn has_ended(&self) -> Result<bool> {
+        // SAFETY: a siginfo is plain data, for which zeroes are a value.
+        let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+        let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+        // SAFETY: asks about a child of ours; the structure is a local.
+        call("waitid", unsafe {
+            libc::waitid(libc::P_PID, self.pid.cast_unsigned(), &raw mut info, options)
+        })?;
+        // SAFETY: the kernel has filled it, or left the zeroes.
+        Ok(unsafe { info.si_pid() } == self.pid)
+    }
+
     /// Waits for it to end.
     ///
     /// # Errors

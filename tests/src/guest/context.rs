@@ -30,7 +30,9 @@ fn of_this_process() -> Result<String> {
         Ok(text.chars().filter(char::is_ascii_digit).collect())
     };
     // SAFETY: no argument, no failure.
-    let (pid, tid) = unsafe { (libc::getpid(), libc::gettid()) };
+    let pid = unsafe { libc::getpid() };
+    // SAFETY: as above.
+    let tid = unsafe { libc::gettid() };
     let (parent, uid) =
         (rustix::process::getppid().map_or(0, |pid| pid.as_raw_nonzero().get()), rustix::process::getuid());
     let numbers = [
@@ -105,7 +107,7 @@ fn context(sensor: &mut Sensor) -> Result<()> {
             })?;
         thread.join().ok().context("thread")?
     })?;
-    let pid = child.pid as u32;
+    let pid = child.pid.cast_unsigned();
     let mut told = String::new();
     let mut reader = fs::File::from(read);
     let mut buffer = [0; 1024];

@@ -359,7 +359,7 @@ fn seeded(scene: &mut Scene<'_>) -> Result<()> {
         ],
     )?;
     let holder = scene.holder.take().context("the holder is gone")?;
-    let pid = holder.child.pid as u32;
+    let pid = holder.child.pid.cast_unsigned();
     let Holder { child, mut go } = holder;
     go.write_all(b"g")?;
     child.wait()?;

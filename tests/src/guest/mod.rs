@@ -4,6 +4,7 @@
 //! leaves. Each result is a line on the result port: `ok NAME`, `not ok NAME: ...` or `skipped NAME: reason`; the last
 //! line is `EXIT n`.
 
+mod burst;
 mod case;
 mod context;
 mod data;
@@ -61,6 +62,7 @@ fn tests(arguments: &[String], results: &mut Results) -> Result<()> {
     setup::load_modules()?;
     match arguments.get(1).map(String::as_str) {
         Some("hooks") => hooks(backend, results),
+        Some("burst") => burst::run_all(backend, results),
         other => bail!("no test {other:?}"),
     }
 }

@@ -14,6 +14,9 @@ use super::case::{Case, Place, c_path, call, case, case_with};
 /// The longest name, in bytes.
 const LONG: usize = 255;
 
+/// Name, operation, and levels of directories.
+type Depth = (&'static str, fn(&Place) -> Result<()>, usize);
+
 /// The table.
 #[rustfmt::skip]
 pub fn cases() -> Vec<Case> {
@@ -49,7 +52,7 @@ pub fn cases() -> Vec<Case> {
         Case { before: vec![format!("{}/", directories(&name, 20))], want: written(&kept, " path-cut").into(),
             ..case("path-of-5120-bytes", |at| create_in(at, &directories(&"n".repeat(LONG), 20)), &[]) },
     ]);
-    let depths: [(&str, fn(&Place) -> Result<()>, usize); 4] = [
+    let depths: [Depth; 4] = [
         ("20-levels-below", |at| create_in(at, &directories("d", 20)), 20),
         ("29-levels-below", |at| create_in(at, &directories("d", 29)), 29),
         ("30-levels-below", |at| create_in(at, &directories("d", 30)), 30),
@@ -109,7 +112,7 @@ fn in_own_chroot(at: &Place) -> Result<()> {
     write("/a".into())
 }
 
-/// `struct file_handle` with room for any handle (open_by_handle_at(2), `MAX_HANDLE_SZ`).
+/// `struct file_handle` with room for any handle (`open_by_handle_at(2)`, `MAX_HANDLE_SZ`).
 #[repr(C)]
 struct Handle {
     bytes: u32,

@@ -138,7 +138,7 @@ pub fn history(sensor: &mut Sensor, act: impl FnOnce() -> Result<()>) -> Result<
 fn history_of(sensor: &mut Sensor, act: impl FnOnce() -> Result<()>) -> Result<(History, Result<()>)> {
     sensor.drain(|_| {});
     let child = Child::start(act)?;
-    let pid = child.pid as u32;
+    let pid = child.pid.cast_unsigned();
     let ended = child.wait();
     let mut records = Vec::new();
     sensor.drain(|record| records.push(record.to_vec()));
@@ -174,8 +174,9 @@ fn exit_status(sensor: &mut Sensor) -> Result<()> {
         unsafe { libc::_exit(3) }
     })?;
     let killed = code(sensor, || {
+        let own = std::process::id().cast_signed();
         // SAFETY: to ourselves.
-        call("kill", unsafe { libc::kill(libc::getpid(), libc::SIGKILL) }).map(drop)
+        call("kill", unsafe { libc::kill(own, libc::SIGKILL) }).map(drop)
     })?;
     ensure!((exited, killed) == (3 << 8, 9), "exit codes {exited:#x} and {killed:#x}");
     Ok(())
@@ -397,7 +398,7 @@ fn exec_deep(sensor: &mut Sensor) -> Result<()> {
         let event = history.exec()?;
         check_tiny(&event)?;
         let cwd = event.cwd.to_path("");
-        ensure!(path.ends_with(&cwd) && (cwd == path) == !cut, "{levels}: {cwd}");
+        ensure!(path.ends_with(&cwd) && (cwd == path) != cut, "{levels}: {cwd}");
         let flags = event.record.header.flags;
         ensure!((flags == flags::PATH_TRUNCATED) == cut, "{levels}: flags {flags:#x}");
     }
@@ -418,7 +419,7 @@ fn exec_long_path(sensor: &mut Sensor) -> Result<()> {
     ensure!(event.exe_path.to_path("") == there, "executable of {} bytes", event.exe_path.to_path("").len());
     // Room for paths is shared: the working directory may be cut, from above, and then the record says so.
     let (cwd, cut) = (event.cwd.to_path(""), event.record.header.flags & flags::PATH_TRUNCATED != 0);
-    ensure!(path.ends_with(&cwd) && (cwd == path) == !cut, "cwd of {} bytes, cut: {cut}", cwd.len());
+    ensure!(path.ends_with(&cwd) && (cwd == path) != cut, "cwd of {} bytes, cut: {cut}", cwd.len());
     // The kernel's own limit is 4096; the record keeps the beginning.
     ensure!(event.filename.starts_with(&there.as_bytes()[..255]), "filename of {}", event.filename.len());
     ensure!(Path::new(&there).exists(), "it was not there");

@@ -10,7 +10,7 @@ use super::sensor::Sensor;
 use super::setup::Results;
 use super::text::{Seen, Text};
 
-/// How long a record may take: io_uring's threads act when they please.
+/// How long a record may take: `io_uring`'s threads act when they please.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Runs cases on the filesystem mounted at `mount`: each where it is watched, then where it is not.
@@ -88,7 +88,7 @@ pub fn expect<S: AsRef<str>>(
     for seen in &seen {
         identity(seen, place)?;
         let by = seen.task.tgid;
-        ensure!(who == Who::Anyone || by == pid as u32, "{}: by process {by}, not {pid}", seen.line);
+        ensure!(who == Who::Anyone || by == pid.cast_unsigned(), "{}: by process {by}, not {pid}", seen.line);
         ensure!(
             (before..=after).contains(&seen.boottime_ns),
             "{}: at {}, not between {before} and {after}",

@@ -33,10 +33,8 @@ impl Results {
         // SAFETY: a termios is plain data, for which zeroes are a value.
         let mut terminal: libc::termios = unsafe { std::mem::zeroed() };
         // SAFETY: the descriptor is open, the structure is a local.
-        ensure!(
-            unsafe { libc::tcgetattr(port.as_raw_fd(), &raw mut terminal) } == 0,
-            "the port is no terminal"
-        );
+        let status = unsafe { libc::tcgetattr(port.as_raw_fd(), &raw mut terminal) };
+        ensure!(status == 0, "the port is no terminal");
         // SAFETY: changes the local only.
         unsafe { libc::cfmakeraw(&raw mut terminal) };
         // SAFETY: as for tcgetattr.

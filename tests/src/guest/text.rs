@@ -74,7 +74,7 @@ impl Text<'_> {
         if !event.extra.is_empty() {
             let extra = lossy(event.extra).replace(&format!("{}/", self.place.plain.display()), ":");
             let short = if extra.len() > 100 { format!("{} bytes", extra.len()) } else { extra };
-            line += &format!(" -> {short}");
+            line.extend([" -> ", short.as_ref()]);
         }
         for detail in details(record.header.kind, record.argument) {
             line.push(' ');
@@ -128,7 +128,7 @@ impl Text<'_> {
         .map(|(_, how)| *how)
         .collect();
         if !how.is_empty() {
-            text += &format!(" ({})", how.join("|"));
+            text.extend([" (", how.join("|").as_str(), ")"]);
         }
         text
     }

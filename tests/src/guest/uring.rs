@@ -1,4 +1,4 @@
-//! Operations through io_uring, in the caller's context, in the kernel's workers, and in a polling thread. No system
+//! Operations through `io_uring`, in the caller's context, in the kernel's workers, and in a polling thread. No system
 //! call of the operation itself is made.
 
 use std::ffi::CStr;
@@ -51,7 +51,7 @@ pub fn cases() -> Vec<Case> {
     ]
 }
 
-/// Why this kernel's io_uring cannot do an operation.
+/// Why this kernel's `io_uring` cannot do an operation.
 fn lacks(code: u8) -> Option<String> {
     let supported = || -> std::io::Result<bool> {
         let ring = IoUring::new(2)?;
