@@ -30,7 +30,7 @@ fn main() -> ExitCode {
         Command::Selftest(args) => cli::selftest::main(&args),
     };
     result.unwrap_or_else(|error| {
-        eprintln!("svcsensor: {error:#}");
+        cli::complain(format_args!("{error:#}"));
         ExitCode::from(cli::EXIT_FAILURE)
     })
 }

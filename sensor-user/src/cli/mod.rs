@@ -13,3 +13,12 @@ pub const EXIT_USAGE: u8 = 2;
 pub const EXIT_UNSUPPORTED: u8 = 3;
 /// Exit code: failure at run time.
 pub const EXIT_FAILURE: u8 = 4;
+
+/// Says why a command fails, or what it passed over, on standard error.
+///
+/// Unlike `eprintln!` it does not panic where nobody takes it (a full disk, a journald that has gone): the exit code
+/// still tells.
+pub fn complain(what: impl std::fmt::Display) {
+    use std::io::Write;
+    let _nobody_listens = writeln!(std::io::stderr(), "svcsensor: {what}");
+}

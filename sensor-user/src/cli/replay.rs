@@ -53,10 +53,10 @@ pub fn main(args: &Args) -> anyhow::Result<ExitCode> {
     let lost = sinks.drain(Instant::now() + Duration::from_secs(5));
     anyhow::ensure!(lost == 0, "{lost} alerts could not be delivered");
     if refused > 0 {
-        eprintln!(
-            "svcsensor: {refused} records of {} make no sense and were passed over",
+        super::complain(format_args!(
+            "{refused} records of {} make no sense and were passed over",
             args.file.display()
-        );
+        ));
     }
     read.with_context(|| args.file.display().to_string())?;
     Ok(ExitCode::SUCCESS)

@@ -13,7 +13,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::prelude::*;
 use tracing_subscriber::reload;
 
-use super::{EXIT_UNSUPPORTED, EXIT_USAGE};
+use super::{EXIT_UNSUPPORTED, EXIT_USAGE, complain};
 use crate::config::{self, Overrides, Sources};
 use crate::probe::load::LoadError;
 use crate::probe::support::missing_capabilities;
@@ -60,7 +60,7 @@ pub fn main(args: &Args) -> anyhow::Result<ExitCode> {
     let loaded = match config::load::load(&args.sources()) {
         Ok(loaded) => loaded,
         Err(error) => {
-            eprintln!("svcsensor: {error}");
+            complain(error);
             return Ok(ExitCode::from(EXIT_USAGE));
         }
     };
@@ -74,7 +74,7 @@ pub fn main(args: &Args) -> anyhow::Result<ExitCode> {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(error) => match error.downcast_ref::<LoadError>() {
             Some(cause) => {
-                eprintln!("svcsensor: {}", refusal(cause, &missing_capabilities()));
+                complain(refusal(cause, &missing_capabilities()));
                 Ok(ExitCode::from(EXIT_UNSUPPORTED))
             }
             None => Err(error),
