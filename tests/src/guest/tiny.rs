@@ -3,14 +3,26 @@
 use std::arch::global_asm;
 
 // With one argument of eight decimal digits it counts down and executes itself, until all digits are 0. Where that
-// fails it exits with status 1.
+// fails it exits with status 1. With any other arguments it exits at once, since other tests run it with their own.
 global_asm!(
     ".globl svcsensor_tiny_start",
     ".globl svcsensor_tiny_end",
     "svcsensor_tiny_start:",
     "cmp qword ptr [rsp], 2", // argc
-    "jb 3f",
+    "jne 3f",
     "mov rsi, [rsp + 16]", // argv[1]
+    "mov ecx, 8",
+    "6:",
+    "dec ecx",
+    "js 7f",
+    "mov al, byte ptr [rsi + rcx]",
+    "sub al, 0x30",
+    "cmp al, 9",
+    "ja 3f", // no digit
+    "jmp 6b",
+    "7:",
+    "cmp byte ptr [rsi + 8], 0",
+    "jne 3f", // longer than eight
     "mov ecx, 8",
     "2:",
     "dec ecx",
