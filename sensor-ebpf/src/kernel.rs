@@ -29,16 +29,9 @@ pub static FACTS: KernelFacts = KernelFacts {
 #[unsafe(no_mangle)]
 pub static mut LEARNER: u32 = u32::MAX;
 
-/// A Bloom filter; see [`sensor_common::watch::bloom_position`].
-pub type Bloom = [u8; limits::BLOOM_BYTES];
-
-/// The filter for an object and its parent, in `.bss`.
+/// The Bloom filter, in `.bss`; see [`sensor_common::watch::bloom_position`].
 #[unsafe(no_mangle)]
-pub static mut NEAR: Bloom = [0; limits::BLOOM_BYTES];
-
-/// The filter for what lies above.
-#[unsafe(no_mangle)]
-pub static mut FAR: Bloom = [0; limits::BLOOM_BYTES];
+pub static mut BLOOM: [u8; limits::BLOOM_BYTES] = [0; limits::BLOOM_BYTES];
 
 /// Always 0, which the verifier cannot know.
 #[unsafe(no_mangle)]
