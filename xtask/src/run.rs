@@ -2,7 +2,6 @@
 
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::Command;
 
 use anyhow::{Context, Result};
 
@@ -37,10 +36,6 @@ pub fn main(args: &Args) -> Result<()> {
 /// Builds the release binary and returns its path.
 fn build() -> Result<PathBuf> {
     sh::say("building svcsensor");
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut build = Command::new(cargo);
-    sh::run(build.args(["build", "--release", "--package", "sensor-user"]).current_dir(sh::root()))?;
-    let target =
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| sh::root().join("target"), PathBuf::from);
-    Ok(target.join("release/svcsensor"))
+    sh::run(sh::cargo().args(["build", "--release", "--package", "sensor-user"]))?;
+    Ok(sh::target().join("release/svcsensor"))
 }

@@ -17,7 +17,19 @@ pub fn cache() -> PathBuf {
     if let Some(dir) = std::env::var_os("SVCSENSOR_CACHE") {
         return dir.into();
     }
-    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from).join("cache")
+    target().join("cache")
+}
+
+/// The folder into which cargo builds: `CARGO_TARGET_DIR`, or `target` of the checkout.
+pub fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+}
+
+/// The cargo that runs this program, in the checkout's root.
+pub fn cargo() -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(root());
+    cargo
 }
 
 /// Says on stderr what is being done: one line, the same form everywhere.

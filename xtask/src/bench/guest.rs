@@ -1,7 +1,6 @@
 //! The program that runs in the machine, as a static binary: there is no other file in its root.
 
 use std::path::PathBuf;
-use std::process::Command;
 
 use anyhow::{Context, Result};
 
@@ -16,14 +15,12 @@ const TARGET: &str = "x86_64-unknown-linux-gnu";
 /// Where the build fails, or cargo names no program.
 pub fn build() -> Result<PathBuf> {
     sh::say("building the guest's program");
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let messages = sh::output(
-        Command::new(cargo)
+        sh::cargo()
             .args(["build", "--quiet", "--release", "--package", "tests", "--bin", "bench"])
             // Naming the target keeps its flags from build scripts and macros, which must not be static.
             .args(["--target", TARGET, "--message-format", "json-render-diagnostics"])
-            .env("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS", "-Ctarget-feature=+crt-static")
-            .current_dir(sh::root()),
+            .env("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS", "-Ctarget-feature=+crt-static"),
     )?;
     executable(&messages).context("cargo built no guest program")
 }

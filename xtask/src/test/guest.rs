@@ -26,9 +26,8 @@ impl Programs {
         const TARGET: &str = "x86_64-unknown-linux-gnu";
         apt::need(&["gcc", "libc6-dev"], "linking")?;
         sh::say("building svcsensor and the guest, static");
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         sh::run(
-            Command::new(cargo)
+            sh::cargo()
                 .args(["build", "--quiet", "--release", "--target", TARGET])
                 .args([
                     "--package",
@@ -40,12 +39,9 @@ impl Programs {
                     "--bin",
                     "guest",
                 ])
-                .env("RUSTFLAGS", "-C target-feature=+crt-static")
-                .current_dir(sh::root()),
+                .env("RUSTFLAGS", "-C target-feature=+crt-static"),
         )?;
-        let target =
-            std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| sh::root().join("target"), PathBuf::from);
-        let release = target.join(TARGET).join("release");
+        let release = sh::target().join(TARGET).join("release");
         Ok(Self { sensor: release.join("svcsensor"), guest: release.join("guest") })
     }
 }

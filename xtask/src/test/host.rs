@@ -1,32 +1,24 @@
 //! The stages that need no machine but this one.
 
-use std::process::Command;
-
 use anyhow::{Context, Result};
 
 use super::Tally;
 use crate::vm::tool;
 use crate::{apt, sh};
 
-fn cargo() -> Command {
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(sh::root());
-    cargo
-}
-
 /// `cargo fmt --check`, of the kernel programs too.
 pub fn format() -> Result<Tally> {
-    sh::run(cargo().args(["fmt", "--all", "--check"]))?;
+    sh::run(sh::cargo().args(["fmt", "--all", "--check"]))?;
     let manifest = sh::root().join("sensor-ebpf/Cargo.toml");
-    sh::run(cargo().args(["fmt", "--check", "--manifest-path"]).arg(manifest))?;
+    sh::run(sh::cargo().args(["fmt", "--check", "--manifest-path"]).arg(manifest))?;
     Ok(Tally { passed: 2, ..Tally::default() })
 }
 
 /// clippy and rustdoc, warnings being errors.
 pub fn lint() -> Result<Tally> {
     apt::need(&["gcc", "libc6-dev"], "linking")?;
-    sh::run(cargo().args(["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
-    let mut doc = cargo();
+    sh::run(sh::cargo().args(["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
+    let mut doc = sh::cargo();
     doc.args(["doc", "--quiet", "--workspace", "--no-deps", "--document-private-items"]);
     sh::run(doc.env("RUSTDOCFLAGS", "-D warnings"))?;
     Ok(Tally { passed: 2, ..Tally::default() })
@@ -41,7 +33,7 @@ pub fn unit() -> Result<Tally> {
         path.push(":");
         path.push(rest);
     }
-    let mut test = cargo();
+    let mut test = sh::cargo();
     test.args(["test", "--workspace"]).env("PATH", path);
     if sh::is_root() {
         test.env("SVCSENSOR_REQUIRE_TOOLS", "1");
