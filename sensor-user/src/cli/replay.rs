@@ -1,17 +1,16 @@
 //! `svcsensor replay`: the alerts of a recording, again.
 
 use std::fs::File;
-use std::io::{BufReader, stdout};
+use std::io::BufReader;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
-use crate::config::{Config, Output};
+use crate::config::{Journal, Output};
 use crate::pipeline::{Limits, Pipeline};
-use crate::sink::journald::{Journald, QueueBounds};
-use crate::sink::{SinkError, Sinks, jsonl, pretty};
+use crate::sink::{SinkError, Sinks};
 use crate::source::recording::Reader;
 
 /// Raises the alerts of a recording that `run --record` made. The same bytes give the same alerts. Needs no privilege
@@ -30,7 +29,7 @@ pub struct Args {
 /// # Errors
 /// Where the recording cannot be read to its end; alerts up to there have been written.
 pub fn main(args: &Args) -> anyhow::Result<ExitCode> {
-    let mut sinks = sinks(&args.output)?;
+    let mut sinks = super::sinks(&args.output, &Journal::default())?;
     let file = File::open(&args.file).with_context(|| format!("cannot open {}", args.file.display()))?;
     let mut reader = Reader::new(BufReader::new(file)).with_context(|| args.file.display().to_string())?;
     let mut pipeline = Pipeline::new(Limits::default());
@@ -75,19 +74,4 @@ fn write(
         }
     }
     Ok(std::ops::ControlFlow::Continue(()))
-}
-
-fn sinks(outputs: &[Output]) -> anyhow::Result<Sinks> {
-    let journal = Config::default().journal;
-    let mut sinks = Sinks::default();
-    for output in outputs {
-        match output {
-            Output::Pretty => {
-                sinks.add(Box::new(pretty::Pretty::new(stdout(), pretty::wants_colour(&stdout()))));
-            }
-            Output::Jsonl => sinks.add(Box::new(jsonl::Jsonl::new(stdout()))),
-            Output::Journal => sinks.add(Box::new(Journald::new(&journal.socket, QueueBounds::default())?)),
-        }
-    }
-    Ok(sinks)
 }

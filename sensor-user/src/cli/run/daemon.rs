@@ -1,6 +1,5 @@
 //! The loop: records in, alerts out, until a signal ends it.
 
-use std::io::stdout;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,7 +13,8 @@ use super::files::Files;
 use super::stream::Stream;
 use super::watching::{Marks, Watching};
 use super::{Args, LogLevels, filter, probe};
-use crate::config::{self, Config, Output};
+use crate::cli;
+use crate::config::{self, Config};
 use crate::detect::rules::RULES;
 use crate::event::decode::DecodeError;
 use crate::event::user::{Host, Loss};
@@ -26,8 +26,7 @@ use crate::probe::hooks::Backend;
 use crate::probe::load::Loaded;
 use crate::probe::mark::MapMarker;
 use crate::probe::watches;
-use crate::sink::journald::{Journald, QueueBounds};
-use crate::sink::{Notice, Sinks, jsonl, pretty};
+use crate::sink::{Notice, Sinks};
 use crate::source::live::{Drained, Ring};
 use crate::source::snapshot::{self, User, boottime_ns};
 
@@ -56,35 +55,12 @@ pub async fn run(args: &Args, config: Config, levels: &LogLevels) -> anyhow::Res
         tracing::info!(%address, "serving /metrics, /livez and /readyz");
         tokio::spawn(server::serve(listener, Arc::clone(&metrics), Arc::clone(&health), Bounds::default()));
     }
-    let sinks = sinks(&config)?;
+    let sinks = cli::sinks(&config.output, &config.journal)?;
     let stream = Stream::new(&config, args.record.clone())?;
     let loaded = probe::choose(args, &config)?;
     let mut daemon = Daemon::new(config, loaded, stream, sinks, metrics, health)?;
     daemon.begin()?;
     daemon.follow(args, signals, levels).await
-}
-
-fn sinks(config: &Config) -> anyhow::Result<Sinks> {
-    let mut sinks = Sinks::default();
-    for output in &config.output {
-        match output {
-            Output::Pretty => {
-                sinks.add(Box::new(pretty::Pretty::new(stdout(), pretty::wants_colour(&stdout()))));
-            }
-            Output::Jsonl => sinks.add(Box::new(jsonl::Jsonl::new(stdout()))),
-            Output::Journal => {
-                let bounds = QueueBounds {
-                    entries: config.journal.queue_entries as usize,
-                    bytes: config.journal.queue_bytes as usize,
-                };
-                let journal = Journald::new(&config.journal.socket, bounds).with_context(|| {
-                    format!("cannot write to the journal at {}", config.journal.socket.display())
-                })?;
-                sinks.add(Box::new(journal));
-            }
-        }
-    }
-    Ok(sinks)
 }
 
 struct Signals {
