@@ -75,6 +75,8 @@ pub mod kind {
     pub const LOSS: u16 = 71;
     /// Executables of the tools that make services: name, path and file identity.
     pub const TOOLS: u16 = 72;
+    /// What a file says: read because the pipeline wants to know, or found at start.
+    pub const FILE_CONTENT: u16 = 73;
 
     /// The name of a kind for metrics and messages; `None` where there is no such kind.
     #[must_use]
@@ -109,6 +111,7 @@ pub mod kind {
             FILE_FOUND => "file_found",
             LOSS => "loss",
             TOOLS => "tools",
+            FILE_CONTENT => "file_content",
             _ => return None,
         })
     }

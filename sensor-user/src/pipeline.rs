@@ -31,7 +31,7 @@ impl Default for Limits {
 }
 
 /// Greatest kind plus one.
-const KINDS: usize = kind::TOOLS as usize + 1;
+const KINDS: usize = kind::FILE_CONTENT as usize + 1;
 
 /// Figures of a [`Pipeline`], all since its beginning.
 #[derive(Clone, Debug)]
@@ -179,6 +179,7 @@ impl Pipeline {
                 }
             }
             UserRecord::Tools(tools) => detector.tools_found(&tools.tools),
+            UserRecord::FileContent(content) => detector.content(time, content, findings),
         }
     }
 

@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use zerocopy::FromBytes;
 
 use super::path::PathView;
+use super::content::FileContent;
 use super::user::{CgroupSnapshot, FileFound, Host, Loss, ProcessSnapshot, Tools, Users, Watch};
 
 /// Longest record of the kernel's, in bytes: what a [`Span`] can address.
@@ -123,6 +124,8 @@ pub enum UserRecord {
     Loss(Loss),
     /// `TOOLS`.
     Tools(Tools),
+    /// `FILE_CONTENT`.
+    FileContent(FileContent),
 }
 
 /// Why bytes are no record.
@@ -313,6 +316,7 @@ impl<'a> Body<'a> {
             kind::FILE_FOUND => UserRecord::FileFound(self.json()?),
             kind::LOSS => UserRecord::Loss(self.json()?),
             kind::TOOLS => UserRecord::Tools(self.json()?),
+            kind::FILE_CONTENT => UserRecord::FileContent(self.json()?),
             other => return Err(DecodeError::UnknownKind { kind: other }),
         })
     }

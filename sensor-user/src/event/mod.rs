@@ -1,5 +1,6 @@
 //! Records become typed events here, each field checked.
 
+pub mod content;
 pub mod decode;
 pub mod encode;
 pub mod path;
