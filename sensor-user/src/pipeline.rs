@@ -9,6 +9,7 @@ use crate::detect::detector::Detector;
 use crate::detect::finding::Finding;
 use crate::detect::quiet::QuietCounts;
 use crate::detect::rules;
+use crate::event::content::Want;
 use crate::event::decode::{DecodeError, Event, UserRecord, decode};
 use crate::event::path::until_nul;
 use crate::incident::alert::Alert;
@@ -55,7 +56,7 @@ pub struct Stats {
     /// Ended processes taken out of a long row of ancestors.
     pub processes_spliced: u64,
     /// The bounded tables.
-    pub tables: [Table; 7],
+    pub tables: [Table; 8],
 }
 
 /// A bounded table.
@@ -97,6 +98,8 @@ pub struct Pipeline {
     collapse: Collapse,
     now: u64,
     findings: Vec<Finding>,
+    /// Findings told before, with what the file says.
+    completed: Vec<Finding>,
     received: [u64; KINDS],
     lost: [u64; KINDS],
     decode_errors: [u64; DecodeError::REASONS.len()],
@@ -112,6 +115,7 @@ impl Pipeline {
             collapse: Collapse::new(limits.held),
             now: 0,
             findings: Vec::new(),
+            completed: Vec::new(),
             received: [0; KINDS],
             lost: [0; KINDS],
             decode_errors: [0; DecodeError::REASONS.len()],
@@ -179,18 +183,28 @@ impl Pipeline {
                 }
             }
             UserRecord::Tools(tools) => detector.tools_found(&tools.tools),
-            UserRecord::FileContent(content) => detector.content(time, content, findings),
+            UserRecord::FileContent(content) => {
+                detector.content(&content, &mut |finding| self.completed.push(finding));
+            }
         }
     }
 
     fn conclude(&mut self, out: &mut Vec<Alert>) {
-        for finding in self.findings.drain(..) {
+        for finding in &self.findings {
             if let Some(rule) = rules::index(finding.rule) {
                 self.found[rule] += 1;
             }
+        }
+        for finding in self.findings.drain(..).chain(self.completed.drain(..)) {
             let (actor, reasons) = self.detector.describe(&finding, &mut self.lineage);
             self.collapse.add(finding, actor, reasons, self.now, out);
         }
+    }
+
+    /// Files whose content the caller is to feed as [`kind::FILE_CONTENT`] records, soon; a replay finds them in the
+    /// recording.
+    pub fn wants(&mut self) -> std::vec::Drain<'_, Want> {
+        self.detector.wants()
     }
 
     /// Brings out everything that is held back: at the end of the stream.
@@ -211,6 +225,7 @@ impl Pipeline {
         let (windows, windows_max) = self.collapse.windows();
         let held = self.collapse.held();
         let (files, files_max) = self.detector.remembered_files();
+        let (awaited, awaited_max) = self.detector.awaited_contents();
         let plain = |name, entries, capacity| Table { name, entries, capacity, bytes: 0, evicted: 0 };
         Stats {
             received: self.received,
@@ -240,6 +255,7 @@ impl Pipeline {
                 },
                 plain("tools", tools.len(), tools.capacity()),
                 plain("files", files, files_max),
+                plain("awaited_contents", awaited, awaited_max),
                 plain("held", held.len(), held.capacity()),
                 plain("windows", windows, windows_max),
             ],

@@ -4,11 +4,13 @@ use sensor_common::limits::WATCH_ENTRIES;
 use sensor_common::record::{FileRecord, flags};
 
 use super::client::{Clients, RECENT_CLIENT};
+use super::content::{AWAITED_MAX, Awaiting};
 use super::finding::{Finding, Who};
 use super::memory::{Echoes, Excused, Recent};
 use super::quiet::{Quiet, QuietCounts};
 use super::score::Reason;
 use super::{rules, score};
+use crate::event::content::Want;
 use crate::event::user::{FileFound, Loss, ToolIdentity, Watch};
 use crate::lineage::Lineage;
 use crate::lineage::actor::{Actor, Process};
@@ -37,6 +39,10 @@ pub struct Detector {
     pub(super) echoes: Echoes,
     pub(super) excused: Excused,
     pub(super) quiet: QuietCounts,
+    /// Findings that wait for what a file says, by its path.
+    pub(super) awaiting: Recent<Vec<u8>, Vec<Awaiting>>,
+    /// Files that are to be read.
+    pub(super) wants: Vec<Want>,
     /// Paths under examination; kept for their capacity.
     pub(super) path: Vec<u8>,
     pub(super) other: Vec<u8>,
@@ -62,6 +68,8 @@ impl Default for Detector {
             echoes: Echoes::default(),
             excused: Excused::default(),
             quiet: QuietCounts::default(),
+            awaiting: Recent::new(AWAITED_MAX),
+            wants: Vec::new(),
             path: Vec::new(),
             other: Vec::new(),
         }
@@ -94,6 +102,16 @@ impl Detector {
     /// Files whose paths are remembered by identity, and the bound.
     pub fn remembered_files(&self) -> (usize, usize) {
         (self.files.len(), FILES_MAX)
+    }
+
+    /// Files that findings wait for the content of, and the bound.
+    pub fn awaited_contents(&self) -> (usize, usize) {
+        (self.awaiting.len(), AWAITED_MAX)
+    }
+
+    /// Files whose content is to come as `FILE_CONTENT` records; none is waited for longer than a finding is held.
+    pub fn wants(&mut self) -> std::vec::Drain<'_, Want> {
+        self.wants.drain(..)
     }
 
     /// What was seen and left unsaid.
@@ -226,7 +244,8 @@ impl Detector {
         self.file_by(None, &event, lineage, &mut |one| finding = Some(one));
         // Seen being made, and excused by who made it: that it is found there afterwards tells nothing new.
         let path = |finding: &Finding| super::file::hash(finding.subject.as_bytes());
-        if finding.as_ref().is_some_and(|finding| self.excused.has(path(finding), now)) {
+        if let Some(finding) = finding.as_ref().filter(|finding| self.excused.has(path(finding), now)) {
+            self.awaiting.remove(finding.subject.as_bytes());
             self.stay_quiet(Quiet::Echo);
             return None;
         }
@@ -235,6 +254,7 @@ impl Detector {
             finding.event_type = "creation";
             finding.phase = super::finding::Phase::Complete;
             finding.reason(0, "it was there when the directory's watch was set: who made it was not seen");
+            self.await_again(&mut finding);
             finding
         })
     }

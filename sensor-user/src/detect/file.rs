@@ -39,17 +39,17 @@ const ANYONES: [&[u8]; 6] =
     [b"/tmp/", b"/var/tmp/", b"/dev/shm/", b"/run/lock/", b"/run/shm/", b"/var/lock/"];
 
 /// One record under examination.
-struct Case<'a> {
-    event: &'a FileEvent<'a>,
-    who: Option<Who>,
+pub(super) struct Case<'a> {
+    pub(super) event: &'a FileEvent<'a>,
+    pub(super) who: Option<Who>,
     /// The host's path of the name in question.
-    path: &'a [u8],
+    pub(super) path: &'a [u8],
     /// The other name of a rename or link; empty where there is none.
     other: &'a [u8],
-    place: Place,
+    pub(super) place: Place,
     /// A symlink's target as written; empty where there is none, or none is known.
     target: &'a [u8],
-    part: Part<'a>,
+    pub(super) part: Part<'a>,
     class: WatchClass,
 }
 
@@ -133,6 +133,7 @@ impl Detector {
             finding.reason(0, format!("moved to {}", lossy(new)));
         }
         self.ask_client(&mut finding, part.name, lineage);
+        self.await_content(&mut finding, &case);
         out(finding);
     }
 
@@ -199,6 +200,7 @@ impl Detector {
         let mut finding = case.finding(rule);
         case.weigh(&mut finding, lineage);
         self.ask_client(&mut finding, case.part.name, lineage);
+        self.await_content(&mut finding, &case);
         out(finding);
     }
 

@@ -56,6 +56,9 @@ pub struct Finding {
     pub reasons: Vec<Reason>,
     /// When it becomes an alert.
     pub phase: Phase,
+    /// What the file says is still to come, as another finding of the same subject: until then it is held, whatever
+    /// the phase.
+    pub awaits_content: bool,
     /// A subject whose held finding this one completes: a file that is renamed when it is finished.
     pub completes: Option<String>,
     /// How many things it counts: lost records.
@@ -79,6 +82,7 @@ impl Finding {
             container_service: None,
             reasons: Vec::new(),
             phase: Phase::Complete,
+            awaits_content: false,
             completes: None,
             quantity: 1,
         }

@@ -29,6 +29,14 @@ impl<K: Clone + Eq + Hash, V> Recent<K, V> {
         }
     }
 
+    /// Forgets an entry and returns what was remembered.
+    pub fn remove<Q: Eq + Hash + ?Sized>(&mut self, key: &Q) -> Option<V>
+    where
+        K: std::borrow::Borrow<Q>,
+    {
+        self.map.remove(key)
+    }
+
     /// What is remembered.
     pub fn get<Q: Eq + Hash + ?Sized>(&self, key: &Q) -> Option<&V>
     where

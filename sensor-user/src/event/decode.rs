@@ -9,8 +9,8 @@ use sensor_common::record::{
 use serde::de::DeserializeOwned;
 use zerocopy::FromBytes;
 
-use super::path::PathView;
 use super::content::FileContent;
+use super::path::PathView;
 use super::user::{CgroupSnapshot, FileFound, Host, Loss, ProcessSnapshot, Tools, Users, Watch};
 
 /// Longest record of the kernel's, in bytes: what a [`Span`] can address.

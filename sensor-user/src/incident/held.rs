@@ -28,6 +28,16 @@ impl Incident {
         Self { finding, actor, reasons, actions }
     }
 
+    /// The same, with the actions on a file that this one gives its final name.
+    fn completing(before: Option<Self>, finding: Finding, actor: Actor, reasons: Vec<Reason>) -> Self {
+        let mut incident = Self::new(finding, actor, reasons);
+        if let Some(before) = before {
+            let earlier = before.actions.into_iter().filter(|action| *action != incident.finding.action);
+            incident.actions.splice(0..0, earlier);
+        }
+        incident
+    }
+
     /// Takes up a later record of the same process on the same subject.
     fn join(&mut self, later: Finding, actor: Actor, reasons: Vec<Reason>) {
         if !self.actions.contains(&later.action) {
@@ -107,40 +117,37 @@ impl Held {
 
     /// Takes up a finding. `ready` receives what need not be held any longer, in the order in which it happened.
     pub fn add(&mut self, finding: Finding, actor: Actor, reasons: Vec<Reason>, ready: &mut Vec<Incident>) {
-        let phase = finding.phase;
+        let (phase, awaits_content) = (finding.phase, finding.awaits_content);
         let held = self.matching(&finding, &actor);
-        if phase == Phase::Complete {
-            let finished = self.finished_by(&finding);
-            ready.extend(held.and_then(|age| self.take(age)));
-            let mut incident = Incident::new(finding, actor, reasons);
-            if let Some(before) = finished.and_then(|age| self.take(age)) {
-                incident.actions.splice(
-                    0..0,
-                    before.actions.into_iter().filter(|action| *action != incident.finding.action),
-                );
+        let finished = self.finished_by(&finding).and_then(|age| self.take(age));
+        let age = match (phase, held) {
+            (Phase::Complete, held) => {
+                ready.extend(held.and_then(|age| self.take(age)));
+                self.hold(Incident::completing(finished, finding, actor, reasons))
             }
-            ready.push(incident);
-            return;
-        }
-        let age = if let Some(age) = held {
-            if let Some(incident) = self.by_age.get_mut(&age) {
-                incident.join(finding, actor, reasons);
+            (_, Some(age)) => {
+                if let Some(incident) = self.by_age.get_mut(&age) {
+                    incident.join(finding, actor, reasons);
+                }
+                age
             }
-            age
-        } else {
-            let age = self.next;
-            self.next += 1;
-            self.index.insert(key(&finding), age);
-            self.by_age.insert(age, Incident::new(finding, actor, reasons));
-            age
+            (_, None) => self.hold(Incident::completing(finished, finding, actor, reasons)),
         };
-        if phase == Phase::Closing {
+        if phase != Phase::Held && !awaits_content {
             ready.extend(self.take(age));
         }
         while self.by_age.len() > self.capacity {
             let Some(oldest) = self.by_age.keys().next().copied() else { return };
             ready.extend(self.take(oldest));
         }
+    }
+
+    fn hold(&mut self, incident: Incident) -> u64 {
+        let age = self.next;
+        self.next += 1;
+        self.index.insert(key(&incident.finding), age);
+        self.by_age.insert(age, incident);
+        age
     }
 
     /// What was held for this subject: by the same process, or by an ancestor whose descriptor was inherited.

@@ -37,6 +37,7 @@ pub struct Metrics {
     recursion_misses: Followed,
     walks_cut: Followed,
     watch_full: Followed,
+    contents_refused: Followed,
     findings: Followed,
     alerts: IntCounterVec,
     alerts_collapsed: IntCounter,
@@ -188,6 +189,12 @@ impl Metrics {
                 "Files of interest that found no room in the kernel's table of watches.",
                 &[],
             ),
+            contents_refused: Followed::new(
+                reg,
+                "content_reads_refused_total",
+                "Changed files that were not read, because too many waited to be.",
+                &[],
+            ),
             findings: Followed::new(
                 reg,
                 "findings_total",
@@ -272,6 +279,11 @@ impl Metrics {
     pub fn set_watch_limits_hit(&self, walks_cut: u64, watch_full: u64) {
         self.walks_cut.follow(&[], walks_cut);
         self.watch_full.follow(&[], watch_full);
+    }
+
+    /// Total of the changed files that were not read for want of room.
+    pub fn set_contents_refused(&self, total: u64) {
+        self.contents_refused.follow(&[], total);
     }
 
     /// Total of the matches of a rule.

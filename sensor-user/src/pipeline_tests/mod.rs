@@ -5,10 +5,13 @@ mod quiet;
 mod stream;
 mod units;
 
+use std::collections::BTreeMap;
+
 use sensor_common::record::{FileIdentity, TaskContext, kind};
 use sensor_common::watch::{NONE, SUBTREE};
 
 use super::*;
+use crate::event::content::{Expected, FileContent, Found, Regular};
 use crate::event::encode::{
     ExecParts, FileRecordBuilder, encode_exec, encode_exit, encode_fork, encode_tick, encode_user,
 };
@@ -36,6 +39,10 @@ struct Machine {
     now: u64,
     out: Vec<Alert>,
     records: Vec<Vec<u8>>,
+    /// What is where; a wanted file that is not in here is empty.
+    files: BTreeMap<Vec<u8>, Found>,
+    /// Whether wanted files are read.
+    answers: bool,
 }
 
 fn task(tgid: u32, parent: u32) -> TaskContext {
@@ -81,6 +88,8 @@ impl Machine {
             now: 100 * SECOND,
             out: Vec::new(),
             records: Vec::new(),
+            files: BTreeMap::new(),
+            answers: true,
         };
         machine.user(
             kind::HOST,
@@ -123,6 +132,20 @@ impl Machine {
         self.pipeline.feed(&record, &mut self.out).expect("a good record");
         self.records.push(record);
         self.now += MS;
+        if self.answers {
+            let wants: Vec<Want> = self.pipeline.wants().collect();
+            for want in wants {
+                self.answer(want);
+            }
+        }
+    }
+
+    /// Tells what is at a wanted path, as the daemon would.
+    fn answer(&mut self, want: Want) {
+        let gone = matches!(want.expected, Expected::Gone(_));
+        let there = if gone { Found::Absent } else { Found::Regular(Regular::default()) };
+        let found = self.files.get(&want.path).cloned().unwrap_or(there);
+        self.user(kind::FILE_CONTENT, &FileContent { path: want.path, baseline: false, found });
     }
 
     fn user<T: serde::Serialize>(&mut self, kind: u16, value: &T) {

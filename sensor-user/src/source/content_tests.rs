@@ -95,7 +95,10 @@ fn what_is_not_there_yet_is_asked_for_again() {
     assert!(root.answer(&want("/a.service", Expected::Inode(inode + 1)), false).is_none());
     assert!(root.answer(&want("/a.service", Expected::Gone(inode)), false).is_none());
     assert!(root.answer(&want("/a.service", Expected::Gone(inode + 1)), false).is_some());
-    assert!(root.answer(&gone, false).is_none(), "of an unknown inode only its absence tells that it is gone");
+    assert!(
+        root.answer(&gone, false).is_none(),
+        "of an unknown inode only its absence tells that it is gone"
+    );
 }
 
 #[test]

@@ -146,7 +146,8 @@ impl Reader {
             }
         };
         // Two pages of stack would do; the smallest that the system takes is asked for.
-        let started = std::thread::Builder::new().name("svcsensor-read".into()).stack_size(64 << 10).spawn(run);
+        let started =
+            std::thread::Builder::new().name("svcsensor-read".into()).stack_size(64 << 10).spawn(run);
         if let Err(error) = started {
             tracing::error!(%error, "cannot start a thread that reads files: what units say is not looked at");
         }

@@ -9,6 +9,7 @@ use sensor_common::record::{counter, kind};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::MissedTickBehavior;
 
+use super::contents::Contents;
 use super::files::Files;
 use super::stream::Stream;
 use super::watching::{Marks, Watching};
@@ -84,6 +85,7 @@ struct Daemon {
     loaded: Loaded,
     ring: Ring,
     files: Files,
+    contents: Contents,
     counters: Array<MapData, u64>,
     /// Drops by kind that are told already.
     told: [u64; kind::KERNEL_KINDS as usize],
@@ -126,6 +128,7 @@ impl Daemon {
                 (files, Marks::Fanotify(marker))
             }
         };
+        let contents = Contents::new(root)?;
         let watching = Watching::new(marks, root, &config, &users);
         let host = snapshot::host(loaded.backend.name());
         let told = [0; kind::KERNEL_KINDS as usize];
@@ -135,6 +138,7 @@ impl Daemon {
             loaded,
             ring,
             files,
+            contents,
             counters,
             told,
             told_at,
@@ -184,6 +188,7 @@ impl Daemon {
                 _ = signals.reload.recv() => self.reload(args, levels),
                 _ = figures.tick() => self.bring_figures_up_to_date(),
                 () = tokio::time::sleep_until(walk_at.into()) => self.walk()?,
+                content = self.contents.answer() => self.stream.tell(kind::FILE_CONTENT, &content),
                 woken = self.files.woken() => woken.context("cannot wait for file events")?,
                 woken = self.ring.woken() => woken.context("cannot wait for the ring buffer")?,
                 _ = look.tick() => {}
@@ -211,6 +216,7 @@ impl Daemon {
             if let Some(overflow) = taken.overflow {
                 self.tell_overflow(overflow);
             }
+            self.contents.exchange(&mut self.stream);
             self.stream.tick();
             self.send();
             self.health.beat();
@@ -258,6 +264,7 @@ impl Daemon {
         for watch in &changes.watches {
             self.stream.tell(kind::WATCH, watch);
         }
+        self.contents.tell_baseline(&changes, &mut self.stream);
         for found in &changes.found {
             self.stream.tell(kind::FILE_FOUND, found);
         }
@@ -347,6 +354,7 @@ impl Daemon {
         for (reason, total) in DecodeError::REASONS.iter().zip(stats.decode_errors) {
             self.metrics.set_decode_errors(reason, total);
         }
+        self.metrics.set_contents_refused(self.contents.refused());
         let lost = |index| self.counters.get(&index, 0).unwrap_or(0);
         self.metrics.set_watch_limits_hit(lost(counter::WALK_CUT), lost(counter::WATCH_FULL));
         for (hook, misses) in self.loaded.recursion_misses() {

@@ -1,5 +1,6 @@
 //! `svcsensor run`: the rooms wired together.
 
+mod contents;
 mod daemon;
 mod files;
 mod probe;

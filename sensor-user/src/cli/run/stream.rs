@@ -9,6 +9,7 @@ use sensor_common::record::kind;
 use serde::Serialize;
 
 use crate::config::Config;
+use crate::event::content::Want;
 use crate::event::encode::{encode_tick, encode_user};
 use crate::event::user::{Host, ToolIdentity, Tools};
 use crate::incident::alert::Alert;
@@ -77,6 +78,11 @@ impl Stream {
     /// Brings out what is held back.
     pub fn drain(&mut self) {
         self.pipeline.drain(&mut self.alerts);
+    }
+
+    /// Files that the pipeline wants to know the content of.
+    pub fn wants(&mut self) -> std::vec::Drain<'_, Want> {
+        self.pipeline.wants()
     }
 
     /// The alerts since the last call.

@@ -1,0 +1,94 @@
+//! What files say: those that are there when their directory is first watched, and those that the pipeline asks for.
+
+use anyhow::Context;
+use sensor_common::record::kind;
+
+use super::stream::Stream;
+use crate::event::content::FileContent;
+use crate::event::user::WatchClass;
+use crate::probe::watches::Changes;
+use crate::source::content::{Root, walk};
+use crate::source::reader::Reader;
+
+/// Files whose content is told at start, and their bytes, at most. Debian with everything has some 1,500 units of
+/// 1.5 MB.
+const BASELINE_FILES: usize = 8192;
+const BASELINE_BYTES: usize = 8 << 20;
+
+/// The reading of files.
+pub struct Contents {
+    reader: Reader,
+    files: usize,
+    bytes: usize,
+}
+
+impl Contents {
+    /// Reads below `root`, PID 1's.
+    ///
+    /// # Errors
+    /// Where it cannot be opened.
+    pub fn new(root: &str) -> anyhow::Result<Self> {
+        let root = Root::open(root).with_context(|| format!("cannot open {root}"))?;
+        Ok(Self { reader: Reader::new(root), files: 0, bytes: 0 })
+    }
+
+    /// Tells what the directories hold that are watched from now on. What appeared with its directory under the
+    /// sensor's eyes is no part of it: it is a finding.
+    pub fn tell_baseline(&mut self, changes: &Changes, stream: &mut Stream) {
+        let full = |files: usize, bytes: usize| files >= BASELINE_FILES || bytes >= BASELINE_BYTES;
+        for watch in &changes.watches {
+            let appeared = changes.found.iter().any(|found| found.watch == watch.watch);
+            if appeared || !watch.class.is_some_and(holds_units) {
+                continue;
+            }
+            walk(self.reader.root(), watch.path.as_bytes(), |content| {
+                self.files += 1;
+                self.bytes += content.found.regular().map_or(0, |regular| regular.content.len());
+                stream.tell(kind::FILE_CONTENT, &content);
+                !full(self.files, self.bytes)
+            });
+            if full(self.files, self.bytes) {
+                tracing::warn!(
+                    files = self.files,
+                    bytes = self.bytes,
+                    "more units than are read at start: of those left out a change is told without what was before"
+                );
+                return;
+            }
+        }
+    }
+
+    /// Hands the pipeline's wants to the readers, and their answers to the pipeline.
+    pub fn exchange(&mut self, stream: &mut Stream) {
+        loop {
+            for want in stream.wants() {
+                self.reader.ask(want);
+            }
+            let Some(content) = self.reader.try_answer() else { return };
+            stream.tell(kind::FILE_CONTENT, &content);
+        }
+    }
+
+    /// The next answer; waits for it.
+    pub async fn answer(&mut self) -> FileContent {
+        match self.reader.answer().await {
+            Some(content) => content,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Wants that found no room.
+    pub fn refused(&self) -> u64 {
+        self.reader.refused()
+    }
+}
+
+fn holds_units(class: WatchClass) -> bool {
+    matches!(
+        class,
+        WatchClass::SystemUnit
+            | WatchClass::UserUnit
+            | WatchClass::GeneratorOutput
+            | WatchClass::TransientUnit
+    )
+}
