@@ -16,8 +16,6 @@ pub const SERVICE_ALERT: &str = "560b841eba4942daa3f7e6597683ff0d";
 pub const CONTAINER_ALERT: &str = "855837b35d724228b6ea13d2a721c184";
 /// `MESSAGE_ID`: alerts were lost because journald took none.
 pub const ALERTS_LOST: &str = "e4e1c789d16346f18e9658e7db7dc02d";
-/// `MESSAGE_ID`: records were lost before the sensor saw them.
-pub const RECORDS_LOST: &str = "ff92309e79394220aaaf9ab742a8ccef";
 /// `MESSAGE_ID`: the sensor watches from now on.
 pub const STARTED: &str = "e1703919fb1b4dcfba190fbc0e46ebbb";
 
@@ -138,21 +136,11 @@ impl Entry {
     }
 
     pub(super) fn notice(notice: &Notice<'_>) -> Self {
-        match notice {
-            Notice::Started { backend } => {
-                let message = format!("svcsensor {} watches ({backend})", env!("CARGO_PKG_VERSION"));
-                let mut entry = Self::new(STARTED, 6, &message);
-                entry.field("SVCSENSOR_BACKEND", backend);
-                entry
-            }
-            Notice::RecordsLost { kind, dropped } => {
-                let message = format!("{dropped} records ({kind}) were lost before svcsensor saw them");
-                let mut entry = Self::new(RECORDS_LOST, 4, &message);
-                entry.field("SVCSENSOR_RECORD_KIND", kind);
-                entry.field("SVCSENSOR_LOST", &dropped.to_string());
-                entry
-            }
-        }
+        let Notice::Started { backend } = notice;
+        let message = format!("svcsensor {} watches ({backend})", env!("CARGO_PKG_VERSION"));
+        let mut entry = Self::new(STARTED, 6, &message);
+        entry.field("SVCSENSOR_BACKEND", backend);
+        entry
     }
 
     pub(super) fn alerts_lost(lost: u64) -> Self {
@@ -334,8 +322,8 @@ pub(super) mod tests {
             (values(&started, "MESSAGE_ID"), values(&started, "PRIORITY")),
             (vec![STARTED], vec!["6"])
         );
-        let lost = Entry::notice(&Notice::RecordsLost { kind: "process_exec", dropped: 7 });
-        assert_eq!(values(&parse(&lost.into_bytes()), "SVCSENSOR_LOST"), ["7"]);
-        assert_eq!(values(&parse(&Entry::alerts_lost(3).into_bytes()), "MESSAGE_ID"), [ALERTS_LOST]);
+        assert_eq!(values(&started, "SVCSENSOR_BACKEND"), ["lsm"]);
+        let lost = parse(&Entry::alerts_lost(3).into_bytes());
+        assert_eq!((values(&lost, "MESSAGE_ID"), values(&lost, "SVCSENSOR_LOST")), (vec![ALERTS_LOST], vec!["3"]));
     }
 }
