@@ -1,6 +1,7 @@
 //! Journal entries in the serialization of journald's native protocol (<https://systemd.io/JOURNAL_NATIVE_PROTOCOL>).
 
 use crate::detect::rule::Severity;
+use crate::detect::rules;
 use crate::lineage::actor::{Process, User};
 use crate::sink::text::{command_line, prefix, printable};
 use crate::sink::{Notice, Rendered};
@@ -16,6 +17,8 @@ pub const SERVICE_ALERT: &str = "560b841eba4942daa3f7e6597683ff0d";
 pub const CONTAINER_ALERT: &str = "855837b35d724228b6ea13d2a721c184";
 /// `MESSAGE_ID`: alerts were lost because journald took none.
 pub const ALERTS_LOST: &str = "e4e1c789d16346f18e9658e7db7dc02d";
+/// `MESSAGE_ID` of an alert about records that were lost before the sensor saw them.
+pub const RECORDS_LOST: &str = "ff92309e79394220aaaf9ab742a8ccef";
 /// `MESSAGE_ID`: the sensor watches from now on.
 pub const STARTED: &str = "e1703919fb1b4dcfba190fbc0e46ebbb";
 
@@ -96,7 +99,13 @@ impl Entry {
 
     pub(super) fn alert(rendered: &Rendered<'_>) -> Self {
         let alert = rendered.alert;
-        let message_id = if alert.container_service.is_some() { CONTAINER_ALERT } else { SERVICE_ALERT };
+        let message_id = if alert.rule.id == rules::RECORDS_LOST.id {
+            RECORDS_LOST
+        } else if alert.container_service.is_some() {
+            CONTAINER_ALERT
+        } else {
+            SERVICE_ALERT
+        };
         let mut entry = Self::new(message_id, priority(alert.severity), &alert.summary);
         entry.field("SVCSENSOR_ALERT_ID", &alert.id);
         entry.field("SVCSENSOR_RULE", alert.rule.id);
@@ -200,6 +209,7 @@ fn is_unit_name(unit: &Unit) -> bool {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::incident::alert::Alert;
     use crate::sink::sample;
     use crate::subject::service::UnitPart;
 
@@ -267,6 +277,10 @@ pub(super) mod tests {
         assert_eq!(values(&fields, "MESSAGE_ID"), [CONTAINER_ALERT]);
         assert_eq!(values(&fields, "SVCSENSOR_ON_BEHALF_OF"), ["70 bash -i"]);
         assert_eq!(values(&fields, "SVCSENSOR_CONTAINER"), [alert.actor.container.unwrap().id]);
+
+        // Its text speaks of no file and no process, as there is none.
+        let alert = Alert { rule: &rules::RECORDS_LOST, ..sample::bare() };
+        assert_eq!(values(&self::fields(&Rendered::new(&alert)), "MESSAGE_ID"), [RECORDS_LOST]);
     }
 
     #[test]

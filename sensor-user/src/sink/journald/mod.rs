@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 
 use self::entry::Entry;
-pub use self::entry::{ALERTS_LOST, CATALOG, CONTAINER_ALERT, SERVICE_ALERT, STARTED};
+pub use self::entry::{ALERTS_LOST, CATALOG, CONTAINER_ALERT, RECORDS_LOST, SERVICE_ALERT, STARTED};
 use self::socket::Socket;
 use super::{Counts, Notice, Queue, Rendered, Sink, SinkError, Status};
 

@@ -204,7 +204,7 @@ fn every_message_id_has_catalog_text_that_systemd_accepts() {
     };
     assert!(update.status.success() && update.stderr.is_empty(), "{update:?}");
     let list = String::from_utf8(journalctl(&["--list-catalog"]).unwrap().stdout).unwrap();
-    let ids = [SERVICE_ALERT, CONTAINER_ALERT, ALERTS_LOST, STARTED];
+    let ids = [SERVICE_ALERT, CONTAINER_ALERT, ALERTS_LOST, RECORDS_LOST, STARTED];
     assert_eq!(list.lines().count(), ids.len(), "{list}");
     for id in ids {
         assert!(list.lines().any(|line| line.starts_with(id)), "{id} is not in {list}");
