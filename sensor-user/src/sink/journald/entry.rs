@@ -338,6 +338,9 @@ pub(super) mod tests {
         );
         assert_eq!(values(&started, "SVCSENSOR_BACKEND"), ["lsm"]);
         let lost = parse(&Entry::alerts_lost(3).into_bytes());
-        assert_eq!((values(&lost, "MESSAGE_ID"), values(&lost, "SVCSENSOR_LOST")), (vec![ALERTS_LOST], vec!["3"]));
+        assert_eq!(
+            (values(&lost, "MESSAGE_ID"), values(&lost, "SVCSENSOR_LOST")),
+            (vec![ALERTS_LOST], vec!["3"])
+        );
     }
 }
