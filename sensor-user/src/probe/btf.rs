@@ -119,7 +119,8 @@ impl Btf {
     }
 
     /// The offset in bytes of `path`, such as `file.f_path.dentry`: a structure, then members, embedded structures
-    /// and anonymous unions crossed, no pointer followed. `None` where there is none, or only after [`VISITS_MAX`] members.
+    /// and anonymous unions crossed, no pointer followed. `None` where there is none, or only after more
+    /// members than any kernel's structure has.
     #[must_use]
     pub fn offset(&self, path: &str) -> Option<u32> {
         let mut parts = path.split('.');
