@@ -1,5 +1,6 @@
 //! `cargo xtask test`: every test, in stages, each timed.
 
+mod deny;
 mod e2e;
 mod guest;
 mod host;
@@ -76,9 +77,10 @@ impl Built {
 type Stage = (&'static str, &'static str, fn(&mut Built) -> Result<Tally>);
 
 /// In this order: what fails fast comes first.
-const STAGES: [Stage; 7] = [
+const STAGES: [Stage; 8] = [
     ("format", "cargo fmt --check", |_| host::format()),
     ("lint", "clippy and rustdoc, without warnings", |_| host::lint()),
+    ("deny", "cargo-deny: licences, doubled crates and sources of all dependencies", |_| deny::deny()),
     ("unit", "cargo test of the workspace", |_| host::unit()),
     ("object", "the committed kernel object is what its sources give", object),
     ("hooks", "every file and process operation, four kernels, two backends, in micro VMs", |built| {

@@ -24,7 +24,8 @@ use crate::probe::support::missing_capabilities;
 /// /usr/lib/svcsensor/config.toml, /etc/svcsensor/config.toml, /etc/svcsensor/conf.d/*.toml, the environment and these
 /// options; later ones win. Without any, alerts go to journald, and metrics are at 127.0.0.1:9543.
 ///
-/// SIGHUP reads the configuration again; SIGTERM and SIGINT bring out what is held back, and end.
+/// SIGHUP reads the configuration again: what is watched, and the log level; the rest counts from the next start.
+/// SIGTERM and SIGINT bring out what is held back, and end.
 #[derive(clap::Args, Debug)]
 #[command(after_long_help = AFTER_HELP)]
 pub struct Args {
