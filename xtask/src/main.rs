@@ -19,8 +19,8 @@ struct Cli {
 }
 
 const AFTER_HELP: &str = "\
-Needs cargo, apt for what is missing, and root or sudo to install it. What is downloaded or built is kept in
-target/cache, or in SVCSENSOR_CACHE.
+Needs cargo, apt for what is missing, and root or sudo to install it. What is downloaded or
+built is kept in target/cache, or in SVCSENSOR_CACHE.
 
 Exit codes:
   0  done

@@ -13,7 +13,7 @@ use crate::sink::ecs;
 /// Checks and shows the configuration
 ///
 /// It is TOML. Later ones win: /usr/lib/svcsensor/config.toml, /etc/svcsensor/config.toml, /etc/svcsensor/conf.d/*.toml
-/// in the order of their names, variables (SVCSENSOR_METRICS_ADDRESS is metrics.address), options of `svcsensor run`.
+/// in the order of their names, variables (`SVCSENSOR_METRICS_ADDRESS` is `metrics.address`), options of `svcsensor run`.
 /// Needs no privilege but to read the files.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = AFTER_HELP)]

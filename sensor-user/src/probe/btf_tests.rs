@@ -105,7 +105,7 @@ fn a_name_that_never_ends_costs_no_more_than_a_short_one() {
 
 #[test]
 fn offsets_beyond_all_bounds_are_none() {
-    let (far, near) = (u32::MAX & !7, 8);
+    let (far, near) = (!7, 8);
     let words = [
         1,
         info(KIND_STRUCT, 1),
@@ -196,7 +196,7 @@ impl Writer {
                 ty = self.add(&[name, info(8, 0), ty]);
             }
             let width = if self.bit_fields && matches!(member, Shape::Word) { 32 << 24 } else { 0 };
-            records.extend([name, ty, width | next * 8]);
+            records.extend([name, ty, width | (next * 8)]);
             size = size.max(next + length);
             next = if *union { 0 } else { size };
         }

@@ -271,15 +271,15 @@ mod tests {
                 0..20,
             ),
         ) {
-            let mut text = String::new();
-            for line in &lines {
-                match line {
-                    Ok(User { id, name, home }) => text += &format!("{name}:x:{id}:100:Full Name,,,:{home}:/bin/sh\n"),
-                    Err(other) => text += &format!("{other}\n"),
-                }
-            }
+            let text: Vec<String> = lines
+                .iter()
+                .map(|line| match line {
+                    Ok(User { id, name, home }) => format!("{name}:x:{id}:100:Full Name,,,:{home}:/bin/sh\n"),
+                    Err(other) => format!("{other}\n"),
+                })
+                .collect();
             let users: Vec<User> = lines.into_iter().filter_map(Result::ok).collect();
-            prop_assert_eq!(parse_users(&text), users);
+            prop_assert_eq!(parse_users(&text.concat()), users);
         }
 
         #[test]
