@@ -7,13 +7,28 @@ use anyhow::{Context, Result};
 
 use crate::{apt, sh};
 
-/// Options of `cargo xtask run`.
+/// Build the sensor and start it, with alerts in this terminal
+///
+/// The release build, started through sudo where this is not root. Ctrl-C ends it.
 #[derive(clap::Args)]
+#[command(after_long_help = AFTER_HELP)]
 pub struct Args {
     /// Arguments of `svcsensor run`; by default `--output pretty`
     #[arg(last = true)]
     sensor: Vec<String>,
 }
+
+const AFTER_HELP: &str = "\
+Exit codes:
+  0  ended as asked
+  1  it cannot be built or started
+  2  usage
+  3  privilege or kernel support missing
+  4  the sensor failed at run time
+
+Examples:
+  cargo xtask run
+  cargo xtask run -- --output jsonl --backend fentry";
 
 /// Builds svcsensor and takes its place, through sudo where this is not root.
 ///

@@ -10,21 +10,44 @@ use super::EXIT_USAGE;
 use crate::config::{self, Overrides, Sources};
 use crate::sink::ecs;
 
-/// Checks and shows the configuration. Exit 2 where it is not valid.
+/// Checks and shows the configuration
+///
+/// It is TOML. Later ones win: /usr/lib/svcsensor/config.toml, /etc/svcsensor/config.toml, /etc/svcsensor/conf.d/*.toml
+/// in the order of their names, variables (`SVCSENSOR_METRICS_ADDRESS` is `metrics.address`), options of `svcsensor run`.
+/// Needs no privilege but to read the files.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = AFTER_HELP)]
 pub struct Args {
     #[command(subcommand)]
     command: Command,
 }
 
+const AFTER_HELP: &str = "\
+Exit codes:
+  0  valid
+  2  usage, or not valid: file, line and key are named
+  4  the answer cannot be written
+
+Examples:
+  svcsensor config check
+  svcsensor config dump
+  svcsensor config schema";
+
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Checks it; exit 2 where it is not valid
+    /// Checks the configuration, and says where it is wrong
+    ///
+    /// A key that does not exist is an error, with the nearest one that does. The daemon does the same at its start and
+    /// at SIGHUP; a wrong configuration does not replace a running one.
+    #[command(after_long_help = AFTER_CHECK_HELP)]
     Check {
         /// This file alone, instead of those under /usr/lib and /etc
         file: Option<PathBuf>,
     },
     /// Prints what is in force, each value with where it comes from
+    ///
+    /// The answer is a configuration file again.
+    #[command(after_long_help = AFTER_DUMP_HELP)]
     Dump {
         /// This file alone, instead of those under /usr/lib and /etc
         #[arg(long, value_name = "FILE")]
@@ -33,13 +56,43 @@ enum Command {
         #[command(flatten)]
         overrides: Overrides,
     },
-    /// Prints a JSON schema
+    /// Prints a JSON schema (draft 2020-12), for editors and for whoever reads alerts
+    #[command(after_long_help = AFTER_SCHEMA_HELP)]
     Schema {
         /// Of what
         #[arg(value_enum, default_value = "config")]
         of: SchemaOf,
     },
 }
+
+const AFTER_CHECK_HELP: &str = "\
+Exit codes:
+  0  valid
+  2  usage, or not valid: file, line and key are named
+
+Examples:
+  svcsensor config check
+  svcsensor config check ./config.toml";
+
+const AFTER_DUMP_HELP: &str = "\
+Exit codes:
+  0  printed
+  2  usage, or the configuration is not valid
+  4  the answer cannot be written
+
+Examples:
+  svcsensor config dump
+  svcsensor config dump --config ./config.toml --output jsonl,journal";
+
+const AFTER_SCHEMA_HELP: &str = "\
+Exit codes:
+  0  printed
+  2  usage
+  4  the answer cannot be written
+
+Examples:
+  svcsensor config schema
+  svcsensor config schema alert";
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum SchemaOf {

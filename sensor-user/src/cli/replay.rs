@@ -13,16 +13,28 @@ use crate::pipeline::{Limits, Pipeline};
 use crate::sink::{SinkError, Sinks};
 use crate::source::recording::Reader;
 
-/// Raises the alerts of a recording that `run --record` made. The same bytes give the same alerts. Needs no privilege
-/// and looks at nothing of this machine.
+/// Raises the alerts of a recording again
+///
+/// The same bytes give the same alerts, on any machine: needs no privilege, and looks at nothing but the recording.
 #[derive(clap::Args, Debug)]
+#[command(after_long_help = AFTER_HELP)]
 pub struct Args {
-    /// The recording
+    /// The recording, as `svcsensor run --record` made it
     file: PathBuf,
     /// Where alerts go; may be repeated, or a list with commas
     #[arg(long, value_enum, value_delimiter = ',', value_name = "FORM", default_value = "pretty")]
     output: Vec<Output>,
 }
+
+const AFTER_HELP: &str = "\
+Exit codes:
+  0  the recording was read to its end, or nobody reads standard output any more
+  2  usage
+  4  it is no recording, of another version, or cut short: the alerts up to there have been told
+
+Examples:
+  svcsensor replay /var/tmp/today.svcrec
+  svcsensor replay /var/tmp/today.svcrec --output jsonl | jq -r .message";
 
 /// Runs the command.
 ///

@@ -10,17 +10,31 @@ use crate::probe::fanotify::Fanotify;
 use crate::probe::hooks::{self, Backend};
 use crate::probe::{load, support};
 
-/// Says what this kernel allows and what is missing. Loads and attaches each backend's programs for a moment and
-/// changes nothing. Exit 0: svcsensor can run here; 3: it cannot.
+/// Says what this kernel allows, and what is missing
+///
+/// Loads and attaches each backend's programs for a moment, and changes nothing. Needs what `svcsensor run` needs, and
+/// names what of it is not there; without privilege no backend works.
 #[derive(clap::Args, Debug)]
+#[command(after_long_help = AFTER_HELP)]
 pub struct Args {
     /// Form of the answer
-    #[arg(long, value_enum, default_value_t = Format::Text)]
+    #[arg(long, value_enum, value_name = "FORM", default_value_t = Format::Text)]
     output: Format,
-    /// Program object to test in the built-in one's stead
-    #[arg(long, env = "SVCSENSOR_OBJECT", value_name = "FILE")]
+    /// Test the kernel programs in FILE instead of those built in (see `cargo xtask build-ebpf`)
+    #[arg(long, env = "SVCSENSOR_OBJECT", hide_env_values = true, value_name = "FILE")]
     object: Option<std::path::PathBuf>,
 }
+
+const AFTER_HELP: &str = "\
+Exit codes:
+  0  svcsensor can run here
+  2  usage
+  3  it cannot: privilege or kernel support is missing
+  4  the answer cannot be written
+
+Examples:
+  svcsensor selftest
+  svcsensor selftest --output json | jq .chosen";
 
 /// Form of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]

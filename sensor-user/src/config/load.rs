@@ -60,19 +60,19 @@ fn hint_suffix(hint: Option<&str>) -> String {
 /// Settings given as flags.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Overrides {
-    /// Where alerts go; may be repeated, or a list with commas
+    /// Where alerts go; may be repeated, or a list with commas (key `output`, by default journal)
     #[arg(long, value_enum, value_delimiter = ',', value_name = "FORM")]
     pub output: Vec<Output>,
-    /// How the kernel is watched
+    /// How the kernel is watched (key `backend`, by default auto)
     #[arg(long, value_enum)]
     pub backend: Option<Backend>,
-    /// How much the daemon says of itself, on standard error
+    /// How much the daemon says of itself, on standard error (key `log_level`, by default info)
     #[arg(long, value_enum, value_name = "LEVEL")]
     pub log_level: Option<LogLevel>,
-    /// Address and port of /metrics, /livez and /readyz, or `none`
+    /// Address and port of /metrics, /livez and /readyz, or `none` (key `metrics.address`, by default 127.0.0.1:9543)
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub metrics_address: Option<MetricsAddress>,
-    /// journald's socket for native messages
+    /// journald's socket for native messages (key `journal.socket`, by default /run/systemd/journal/socket)
     #[arg(long, value_name = "PATH")]
     pub journal_socket: Option<PathBuf>,
 }

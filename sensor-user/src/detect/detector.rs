@@ -4,7 +4,7 @@ use sensor_common::limits::WATCH_ENTRIES;
 use sensor_common::record::{FileRecord, flags};
 
 use super::client::{Clients, RECENT_CLIENT};
-use super::content::{AWAITED_MAX, Awaiting};
+use super::file::{AWAITED_MAX, Awaiting};
 use super::finding::{Finding, Who};
 use super::memory::{Echoes, Excused, Recent};
 use super::quiet::{Quiet, QuietCounts};

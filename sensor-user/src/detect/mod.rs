@@ -1,7 +1,6 @@
 //! Event, lineage and subject become a finding: a rule and its evidence.
 
 pub mod client;
-mod content;
 pub mod detector;
 pub mod exec;
 pub mod file;

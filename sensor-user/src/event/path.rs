@@ -71,6 +71,8 @@ pub fn until_nul(bytes: &[u8]) -> &[u8] {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -95,5 +97,22 @@ mod tests {
         assert_eq!(PathView::new(b"a\0b").to_path("/x"), "/x/b/a");
         assert_eq!(PathView::new(b"a\xff\0").to_path("/x"), "/x/a\u{fffd}");
         assert_eq!(PathView::new(b"a\xff\0").leaf(), Some(&b"a\xff"[..]));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_a_path(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let path = PathView::new(&bytes);
+            let mut out = Vec::new();
+            path.append_to(&mut out);
+            prop_assert!(out.len() <= bytes.len() + 1 && !out.contains(&0));
+            prop_assert_eq!(path.is_empty(), out.is_empty());
+        }
+
+        #[test]
+        fn names_come_back(names in proptest::collection::vec("[^/\0]{1,20}", 1..12)) {
+            let bytes: Vec<u8> = names.iter().rev().flat_map(|name| [name.as_bytes(), b"\0"].concat()).collect();
+            prop_assert_eq!(PathView::new(&bytes).to_path("/etc"), format!("/etc/{}", names.join("/")));
+        }
     }
 }

@@ -196,6 +196,8 @@ fn is_unit(name: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
@@ -283,5 +285,30 @@ mod tests {
             bytes.insert(id, &[b'x'; 1000]);
         }
         assert!(bytes.bytes() <= 10_000 && bytes.len() > 5, "{} {}", bytes.bytes(), bytes.len());
+    }
+
+    proptest! {
+        #[test]
+        fn no_path_panics(path in proptest::collection::vec(any::<u8>(), 0..300)) {
+            if let Some(found) = container(&path) {
+                prop_assert!(is_id(found.id.as_bytes()));
+            }
+            if let Some(unit) = unit(&path) {
+                prop_assert!(!unit.contains('/'));
+            }
+        }
+
+        #[test]
+        fn a_container_is_found_wherever_its_group_lies(
+            above in "(/[a-z0-9@:_.-]{1,20}){0,6}",
+            which in 0..PREFIXES.len(),
+            id in "[0-9a-f]{64}",
+            below in "(/[a-z.]{1,12}){0,3}",
+        ) {
+            let (prefix, runtime) = PREFIXES[which];
+            let path = format!("{above}/{}{id}.scope{below}", lossy(prefix));
+            let found = container(path.as_bytes()).expect("it is one");
+            prop_assert_eq!((found.id, found.runtime.as_deref()), (id, Some(runtime)));
+        }
     }
 }

@@ -249,6 +249,8 @@ fn hash(image: &Image<'_>) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn image<'a>(exe: &'a [u8], args: &'a [u8]) -> Image<'a> {
@@ -312,5 +314,16 @@ mod tests {
         let kept = images.get(id).expect("held");
         assert_eq!((kept.exe.len(), kept.cwd.len()), (8192, 8192));
         assert!(kept.args.len() > 8192);
+    }
+
+    proptest! {
+        #[test]
+        fn arguments_come_back(
+            args in proptest::collection::vec(proptest::collection::vec(1..=u8::MAX, 0..20), 0..20),
+        ) {
+            let joined: Vec<u8> = args.iter().flat_map(|arg| [arg, &b"\0"[..]].concat()).collect();
+            let image = Image { args: &joined, ..Image::default() };
+            prop_assert_eq!(image.arguments().collect::<Vec<_>>(), args);
+        }
     }
 }

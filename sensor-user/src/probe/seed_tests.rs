@@ -3,6 +3,7 @@
 use std::fs::{self, OpenOptions};
 use std::path::Path;
 
+use proptest::prelude::*;
 use rustix::fs::CWD;
 
 use super::super::watches::Spec;
@@ -140,4 +141,37 @@ fn mappings_are_judged_by_their_permissions_and_inode() {
     assert_eq!(range("7f00-7f01 rw-s 00000000 00:1a 43      /x\n"), None);
     assert_eq!(range("7f00-7f01 rw-s\n"), None);
     assert_eq!(range(""), None);
+}
+
+proptest! {
+    #[test]
+    fn any_line_of_proc_is_read(
+        info in "((pos|flags|ino|mnt_id):\\t?[0-9x-]{0,12}\\n?|[a-zé]{0,5}){0,8}",
+        map in "([0-9a-f-]{0,9}|rw-s|[é ]){0,12}",
+        bytes in proptest::collection::vec(any::<u8>(), 0..80),
+    ) {
+        // No file is looked for: whatever else stands there, nothing may be one.
+        let none = Inodes::default();
+        prop_assert_eq!(shared_writable(map.as_bytes(), &none), None);
+        prop_assert_eq!(shared_writable(&bytes, &none), None);
+        let _any_answer = may_write(&info, &none);
+    }
+
+    #[test]
+    fn a_writable_descriptor_is_recognised(flags in any::<u32>(), inode in any::<u64>()) {
+        let info = format!("pos:\t0\nflags:\t0{flags:o}\nmnt_id:\t29\nino:\t{inode}\n");
+        let flags = OFlags::from_bits_retain(flags);
+        let writable = flags.intersects(OFlags::ACCMODE) && !flags.contains(OFlags::PATH);
+        prop_assert_eq!(may_write(&info, &Inodes::from([inode])), writable);
+        prop_assert!(!may_write(&info, &Inodes::from([inode ^ 1])));
+    }
+
+    #[test]
+    fn a_shared_writable_mapping_is_recognised(start in any::<u32>(), inode in 1..u64::MAX, path in "(/[a-z ]{1,9}){1,4}") {
+        let line = format!("{start:x}-{start:x}000 rw-s 00000000 fe:01 {inode}    {path}");
+        prop_assert_eq!(
+            shared_writable(line.as_bytes(), &Inodes::from([inode])),
+            Some(&*format!("{start:x}-{start:x}000"))
+        );
+    }
 }

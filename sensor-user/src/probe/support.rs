@@ -57,6 +57,8 @@ fn missing_from(status: &str) -> Vec<&'static str> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -64,5 +66,13 @@ mod tests {
         assert_eq!(missing_from("Name:\tx\nCapEff:\t000001ffffffffff\n"), Vec::<&str>::new());
         assert_eq!(missing_from("CapEff:\t0000000000000000\n").len(), CAPABILITIES.len());
         assert_eq!(missing_from("CapEff:\t000001bfffffffff\n"), ["CAP_PERFMON"]);
+    }
+
+    proptest! {
+        #[test]
+        fn what_cannot_be_read_is_missing(status in "(CapEff:|[0-9a-fxé:\\t\\n ]){0,20}") {
+            let known = missing_from(&status).len() < CAPABILITIES.len();
+            prop_assert!(!known || status.contains("CapEff:"));
+        }
     }
 }

@@ -47,13 +47,6 @@ pub enum Notice<'a> {
         /// The backend: `lsm`, `fentry`, `fanotify`.
         backend: &'a str,
     },
-    /// Records were lost before the sensor saw them.
-    RecordsLost {
-        /// `sensor_common::record::kind::name`.
-        kind: &'a str,
-        /// How many.
-        dropped: u64,
-    },
 }
 
 /// How a sink does.

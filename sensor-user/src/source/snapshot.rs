@@ -220,6 +220,8 @@ fn arguments(pid: u32) -> (Vec<String>, bool) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -254,5 +256,38 @@ mod tests {
     #[test]
     fn devices_are_encoded_as_the_kernel_does() {
         assert_eq!(kernel_device(rustix::fs::makedev(8, 17)), 0x0080_0011);
+    }
+
+    proptest! {
+        #[test]
+        fn users_come_back_between_lines_of_any_kind(
+            lines in proptest::collection::vec(
+                prop_oneof![
+                    ("[a-zA-Z_][a-z0-9_.$-]{0,31}", any::<u32>(), "[^:\\n]{0,40}")
+                        .prop_map(|(name, id, home)| Ok(User { id, name, home })),
+                    // No number, or too few fields: nobody.
+                    "[^\\n0-9]{0,60}".prop_map(Err),
+                ],
+                0..20,
+            ),
+        ) {
+            let text: Vec<String> = lines
+                .iter()
+                .map(|line| match line {
+                    Ok(User { id, name, home }) => format!("{name}:x:{id}:100:Full Name,,,:{home}:/bin/sh\n"),
+                    Err(other) => format!("{other}\n"),
+                })
+                .collect();
+            let users: Vec<User> = lines.into_iter().filter_map(Result::ok).collect();
+            prop_assert_eq!(parse_users(&text.concat()), users);
+        }
+
+        #[test]
+        fn any_bytes_give_users_of_whole_lines(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let text = String::from_utf8_lossy(&bytes);
+            let users = parse_users(&text);
+            prop_assert!(users.len() <= text.lines().count());
+            prop_assert!(users.iter().all(|user| !user.name.is_empty() && !user.name.contains([':', '\n'])));
+        }
     }
 }

@@ -203,6 +203,8 @@ pub fn resolve_target(link: &[u8], target: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn watches() -> Watches {
@@ -297,6 +299,20 @@ mod tests {
             ("/etc/x", "", "/etc"),
         ] {
             assert_eq!(resolve_target(link.as_bytes(), target.as_bytes()), expected.as_bytes());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_resolved_target_has_plain_names(
+            link in "(/[a-z]{1,4}){0,5}",
+            target in "/?((\\.\\.|\\.|lib|[a-z\\xff]{0,3})/?){0,8}",
+        ) {
+            let resolved = resolve_target(link.as_bytes(), target.as_bytes());
+            let text = String::from_utf8(resolved).expect("of two texts");
+            prop_assert!(text.is_empty() || text.starts_with('/'), "{}", text);
+            prop_assert!(text.split('/').skip(1).all(|name| !matches!(name, "" | "." | "..")), "{}", text);
+            prop_assert!(text != "/lib" && !text.starts_with("/lib/"), "{}", text);
         }
     }
 }

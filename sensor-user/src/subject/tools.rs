@@ -177,6 +177,8 @@ impl KnownTools {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn image(exe: &[u8], inode: u64) -> Image<'_> {
@@ -224,5 +226,23 @@ mod tests {
             known.insert(tool.name.as_bytes(), 1, inode as u64 + 1);
         }
         assert_eq!(known.len(), 3);
+    }
+
+    proptest! {
+        #[test]
+        fn only_identity_and_the_files_name_decide(
+            exe in proptest::collection::vec(any::<u8>(), 0..60),
+            args in proptest::collection::vec(any::<u8>(), 0..60),
+            flags in any::<u16>(),
+            tool in 0..TOOLS.len(),
+        ) {
+            let mut known = KnownTools::new(10);
+            let any = Image { flags, args: &args, filename: &exe, ..image(&exe, 5) };
+            known.learn(&any, false);
+            prop_assert!(known.is_empty() || DIRECTORIES.iter().any(|directory| exe.starts_with(directory)));
+            known.insert(TOOLS[tool].name.as_bytes(), 1, 6);
+            let linked = Image { inode: 6, ..any };
+            prop_assert_eq!(known.recognise(&linked), Some(Recognised::ByIdentity(&TOOLS[tool])));
+        }
     }
 }

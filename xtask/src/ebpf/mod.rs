@@ -27,7 +27,12 @@ const OBJECT: &str = "svcsensor.bpf.o";
 /// What to tell someone whose committed object cannot stand as it is.
 const REBUILD: &str = "run `cargo xtask build-ebpf` and commit sensor-user/object";
 
+/// Build the kernel object from source, or check that the committed one is what its sources give
+///
+/// `cargo build` embeds the object in sensor-user/object; nobody has to trust it. Needs a nightly with rust-src, or
+/// Debian's rustc-web; installs what is missing. A toolchain other than the manifest's gives other bytes, and says so.
 #[derive(clap::Args)]
+#[command(after_long_help = AFTER_HELP)]
 pub struct Args {
     /// Check that the committed object is what its sources give; change nothing
     #[arg(long)]
@@ -36,6 +41,16 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 }
+
+const AFTER_HELP: &str = "\
+Exit codes:
+  0  built; with --check: identical, or the toolchain here is another than the manifest's
+  1  it cannot be built; with --check: the committed object is not what its sources give
+  2  usage
+
+Examples:
+  cargo xtask build-ebpf            # then commit sensor-user/object
+  cargo xtask build-ebpf --check";
 
 /// What [`check`] found.
 #[derive(Debug)]

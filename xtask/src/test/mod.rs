@@ -1,5 +1,6 @@
 //! `cargo xtask test`: every test, in stages, each timed.
 
+mod deny;
 mod e2e;
 mod guest;
 mod host;
@@ -11,16 +12,31 @@ use anyhow::{Result, bail};
 
 use crate::{ebpf, sh};
 
-/// Options of `cargo xtask test`.
+/// Run the tests: all of them, or some stages
+///
+/// Stages that need a virtual machine fetch and build one the first time, and need no KVM. All stages run, whichever
+/// fails; a table at the end says what passed, failed and was skipped, and why is said where it happens.
 #[derive(clap::Args)]
+#[command(after_long_help = AFTER_HELP)]
 pub struct Args {
-    /// Only these stages (see --list)
+    /// Only these stages: a list with commas, or repeated (see --list)
     #[arg(long, value_delimiter = ',', value_name = "STAGE")]
     only: Vec<String>,
     /// Name the stages, and end
     #[arg(long)]
     list: bool,
 }
+
+const AFTER_HELP: &str = "\
+Exit codes:
+  0  nothing failed; something may have been skipped
+  1  something failed, or there is no such stage
+  2  usage
+
+Examples:
+  cargo xtask test
+  cargo xtask test --list
+  cargo xtask test --only format,lint,unit";
 
 /// How many assertions of a stage held.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -76,9 +92,10 @@ impl Built {
 type Stage = (&'static str, &'static str, fn(&mut Built) -> Result<Tally>);
 
 /// In this order: what fails fast comes first.
-const STAGES: [Stage; 7] = [
+const STAGES: [Stage; 8] = [
     ("format", "cargo fmt --check", |_| host::format()),
     ("lint", "clippy and rustdoc, without warnings", |_| host::lint()),
+    ("deny", "cargo-deny: licences, doubled crates and sources of all dependencies", |_| deny::deny()),
     ("unit", "cargo test of the workspace", |_| host::unit()),
     ("object", "the committed kernel object is what its sources give", object),
     ("hooks", "every file and process operation, four kernels, two backends, in micro VMs", |built| {

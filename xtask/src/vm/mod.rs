@@ -29,27 +29,75 @@ use kernel::{Kernel, Series};
 use machine::{Hardware, Outcome};
 use micro::MicroVm;
 
-/// Options of `cargo xtask vm`.
+/// Fetch, build and start the virtual machines in which the tests run
+///
+/// Real kernels of four Debian releases under QEMU's emulation: no KVM, no root but to install what is missing.
 #[derive(clap::Args)]
+#[command(after_long_help = AFTER_HELP)]
 pub struct Args {
     #[command(subcommand)]
     command: Command,
 }
 
+const AFTER_HELP: &str = "\
+Exit codes:
+  0  done
+  1  something cannot be fetched or built, or the machine did not start
+  2  usage
+  `boot` and `debian` end with the status of what ran in the machine
+
+Examples:
+  cargo xtask vm fetch
+  cargo xtask vm boot -- uname -r
+  cargo xtask vm debian -- systemctl --failed";
+
 #[derive(clap::Subcommand)]
 enum Command {
     /// Download and build what the machines need; at once where it is there already
+    #[command(after_long_help = AFTER_FETCH_HELP)]
     Fetch(FetchArgs),
     /// Boot a kernel with busybox and run a command in it; exits with the command's status
     ///
-    /// The command's output is printed as it comes. Example: cargo xtask vm boot -k 6.1 -- cat /proc/version
+    /// The command's output is printed as it comes. Two to three seconds until it runs.
+    #[command(after_long_help = AFTER_BOOT_HELP)]
     Boot(BootArgs),
     /// Boot Debian with systemd, docker and podman, and run a script in it; exits with the script's status
     ///
     /// The script runs as root, under the guest's systemd. There is no network but loopback; /srv/busybox.tar is a
-    /// container's root for `docker import`. Example: cargo xtask vm debian -- 'systemctl --failed'
+    /// container's root for `docker import`.
+    #[command(after_long_help = AFTER_DEBIAN_HELP)]
     Debian(DebianArgs),
 }
+
+const AFTER_FETCH_HELP: &str = "\
+Exit codes:
+  0  all is there
+  1  something cannot be fetched or built
+  2  usage
+
+Examples:
+  cargo xtask vm fetch
+  cargo xtask vm fetch -k 6.1 -k 6.12";
+
+const AFTER_BOOT_HELP: &str = "\
+Exit codes:
+  0  the command's, as any other number
+  1  also: the machine could not be made, or did not answer in time
+  2  also: usage
+
+Examples:
+  cargo xtask vm boot -k 6.1 -- cat /proc/version
+  cargo xtask vm boot -k 5.10 --lsm no-bpf -m overlay -- cat /proc/modules";
+
+const AFTER_DEBIAN_HELP: &str = "\
+Exit codes:
+  0  the script's, as any other number
+  1  also: the machine could not be made, or did not answer in time
+  2  also: usage
+
+Examples:
+  cargo xtask vm debian -- 'systemctl --failed'
+  cargo xtask vm debian -k 6.12 -f ./svcsensor:/usr/bin/svcsensor -- ./script.sh";
 
 #[derive(clap::Args)]
 struct FetchArgs {
@@ -60,6 +108,7 @@ struct FetchArgs {
 
 #[derive(clap::Args)]
 struct BootArgs {
+    /// Which kernel
     #[arg(short, long, default_value = "6.12")]
     kernel: Series,
     #[command(flatten)]
@@ -70,7 +119,7 @@ struct BootArgs {
     /// A module to load (with --init: to put into /modules)
     #[arg(short, long)]
     module: Vec<String>,
-    /// Count instructions instead of time, for measurements that repeat; see `Hardware::icount`
+    /// Let the machine's clock count instructions instead of time, for measurements that repeat
     #[arg(long)]
     icount: bool,
     /// What to run
@@ -80,6 +129,7 @@ struct BootArgs {
 
 #[derive(clap::Args)]
 struct DebianArgs {
+    /// Which kernel
     #[arg(short, long, default_value = "6.1")]
     kernel: Series,
     #[command(flatten)]

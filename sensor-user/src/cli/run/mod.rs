@@ -19,30 +19,46 @@ use crate::config::{self, Overrides, Sources};
 use crate::probe::load::LoadError;
 use crate::probe::support::missing_capabilities;
 
-/// Watches this machine and raises alerts. Needs root, or the capabilities that `selftest` lists.
+/// Watches this machine and raises alerts
 ///
-/// SIGHUP reads the configuration again; SIGTERM and SIGINT bring out what is held back, and end.
-/// Exit: 0 ended as asked, 2 the configuration is not valid, 3 privilege or kernel support is missing, 4 failure.
+/// Needs root, or the capabilities that `svcsensor selftest` names, and a kernel that it finds fit. Settings come from
+/// /usr/lib/svcsensor/config.toml, /etc/svcsensor/config.toml, /etc/svcsensor/conf.d/*.toml, the environment and these
+/// options; later ones win. Without any, alerts go to journald, and metrics are at 127.0.0.1:9543.
+///
+/// SIGHUP reads the configuration again: what is watched, and the log level; the rest counts from the next start.
+/// SIGTERM and SIGINT bring out what is held back, and end.
 #[derive(clap::Args, Debug)]
-#[command(
-    after_help = "Examples:\n  svcsensor run --output pretty\n  svcsensor run --output jsonl,journal --record /var/tmp/today.svcrec"
-)]
+#[command(after_long_help = AFTER_HELP)]
 pub struct Args {
     /// This configuration file alone, instead of those under /usr/lib and /etc
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(flatten)]
     overrides: Overrides,
-    /// Write every record to FILE as well, for `replay`
+    /// Write every record to FILE as well, for `svcsensor replay`; a full disk ends the recording, not the sensor
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
-    /// Program object to load in the built-in one's stead
-    #[arg(long, env = "SVCSENSOR_OBJECT", value_name = "FILE", hide = true)]
+    /// Load the kernel programs from FILE instead of those built in (see `cargo xtask build-ebpf`)
+    #[arg(long, env = "SVCSENSOR_OBJECT", hide_env_values = true, value_name = "FILE")]
     object: Option<PathBuf>,
-    /// Let the kernel programs tell their own diagnostics (aya-log)
+    /// Let the kernel programs tell their own diagnostics (aya-log), on standard error
     #[arg(long)]
     kernel_log: bool,
 }
+
+const AFTER_HELP: &str = "\
+Exit codes:
+  0  ended as asked, or nobody reads standard output any more
+  2  usage, or the configuration is not valid
+  3  privilege or kernel support missing
+  4  failure at run time: an address in use, a recording that cannot be made
+
+Examples:
+  svcsensor run                                  # alerts to journald: journalctl -t svcsensor
+  svcsensor run --output pretty                  # for people, in this terminal
+  svcsensor run --output jsonl | jq .message
+  svcsensor run --output jsonl,journal --record /var/tmp/today.svcrec
+  svcsensor run --metrics-address none --backend fentry";
 
 impl Args {
     fn sources(&self) -> Sources {

@@ -244,4 +244,24 @@ proptest! {
         let known = known_keys();
         let _ = add_file(&mut layers, &known, PathBuf::from("x"), &text);
     }
+
+    #[test]
+    fn no_variable_makes_loading_panic(
+        at in any::<proptest::sample::Index>(),
+        value in "(\\[|\\]|\\{|\\}|,|=|'|\"|\\n|path|class|lsm|none|[0-9é.:_]){0,12}",
+    ) {
+        let mut layers = built_in();
+        let known = known_keys();
+        let variables = [(variable_name(&known[at.index(known.len())]).into(), value.into())];
+        let _ = add_environment(&mut layers, &known, &variables, &mut Vec::new());
+    }
+
+    #[test]
+    fn addresses_come_back(address in any::<([u8; 4], u16)>(), other in "[0-9a-f.:\\[\\]é]{0,20}") {
+        let metrics = MetricsAddress(Some(address.into()));
+        prop_assert_eq!(metrics.to_string().parse(), Ok(metrics));
+        if let Ok(read) = other.parse::<MetricsAddress>() {
+            prop_assert_eq!(read.to_string().parse(), Ok(read));
+        }
+    }
 }

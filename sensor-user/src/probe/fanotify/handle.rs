@@ -222,6 +222,8 @@ fn same(one: &OwnedFd, other: &OwnedFd) -> Result<bool, Errno> {
 mod tests {
     use std::os::unix::ffi::OsStrExt;
 
+    use proptest::prelude::*;
+
     use super::*;
 
     fn open_path(path: &std::path::Path) -> OwnedFd {
@@ -265,6 +267,14 @@ mod tests {
         let directory = open_path("/".as_ref());
         for length in 0..FSID + 8 {
             assert_eq!(open(directory.as_fd(), &vec![0; length], OFlags::PATH).err(), Some(Errno::INVAL));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_key_panics(key in proptest::collection::vec(any::<u8>(), 0..FSID + 8 + 2 * HANDLE_MAX)) {
+            prop_assert_eq!(parts(&key).is_some(), (FSID + 8..=FSID + 8 + HANDLE_MAX).contains(&key.len()));
+            prop_assert!(key.len() < FSID || key.starts_with(&fsid(&key)));
         }
     }
 }

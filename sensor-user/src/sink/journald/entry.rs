@@ -1,6 +1,7 @@
 //! Journal entries in the serialization of journald's native protocol (<https://systemd.io/JOURNAL_NATIVE_PROTOCOL>).
 
 use crate::detect::rule::Severity;
+use crate::detect::rules;
 use crate::lineage::actor::{Process, User};
 use crate::sink::text::{command_line, prefix, printable};
 use crate::sink::{Notice, Rendered};
@@ -16,7 +17,7 @@ pub const SERVICE_ALERT: &str = "560b841eba4942daa3f7e6597683ff0d";
 pub const CONTAINER_ALERT: &str = "855837b35d724228b6ea13d2a721c184";
 /// `MESSAGE_ID`: alerts were lost because journald took none.
 pub const ALERTS_LOST: &str = "e4e1c789d16346f18e9658e7db7dc02d";
-/// `MESSAGE_ID`: records were lost before the sensor saw them.
+/// `MESSAGE_ID` of an alert about records that were lost before the sensor saw them.
 pub const RECORDS_LOST: &str = "ff92309e79394220aaaf9ab742a8ccef";
 /// `MESSAGE_ID`: the sensor watches from now on.
 pub const STARTED: &str = "e1703919fb1b4dcfba190fbc0e46ebbb";
@@ -98,7 +99,13 @@ impl Entry {
 
     pub(super) fn alert(rendered: &Rendered<'_>) -> Self {
         let alert = rendered.alert;
-        let message_id = if alert.container_service.is_some() { CONTAINER_ALERT } else { SERVICE_ALERT };
+        let message_id = if alert.rule.id == rules::RECORDS_LOST.id {
+            RECORDS_LOST
+        } else if alert.container_service.is_some() {
+            CONTAINER_ALERT
+        } else {
+            SERVICE_ALERT
+        };
         let mut entry = Self::new(message_id, priority(alert.severity), &alert.summary);
         entry.field("SVCSENSOR_ALERT_ID", &alert.id);
         entry.field("SVCSENSOR_RULE", alert.rule.id);
@@ -138,21 +145,11 @@ impl Entry {
     }
 
     pub(super) fn notice(notice: &Notice<'_>) -> Self {
-        match notice {
-            Notice::Started { backend } => {
-                let message = format!("svcsensor {} watches ({backend})", env!("CARGO_PKG_VERSION"));
-                let mut entry = Self::new(STARTED, 6, &message);
-                entry.field("SVCSENSOR_BACKEND", backend);
-                entry
-            }
-            Notice::RecordsLost { kind, dropped } => {
-                let message = format!("{dropped} records ({kind}) were lost before svcsensor saw them");
-                let mut entry = Self::new(RECORDS_LOST, 4, &message);
-                entry.field("SVCSENSOR_RECORD_KIND", kind);
-                entry.field("SVCSENSOR_LOST", &dropped.to_string());
-                entry
-            }
-        }
+        let Notice::Started { backend } = notice;
+        let message = format!("svcsensor {} watches ({backend})", env!("CARGO_PKG_VERSION"));
+        let mut entry = Self::new(STARTED, 6, &message);
+        entry.field("SVCSENSOR_BACKEND", backend);
+        entry
     }
 
     pub(super) fn alerts_lost(lost: u64) -> Self {
@@ -212,6 +209,7 @@ fn is_unit_name(unit: &Unit) -> bool {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::incident::alert::Alert;
     use crate::sink::sample;
     use crate::subject::service::UnitPart;
 
@@ -279,6 +277,10 @@ pub(super) mod tests {
         assert_eq!(values(&fields, "MESSAGE_ID"), [CONTAINER_ALERT]);
         assert_eq!(values(&fields, "SVCSENSOR_ON_BEHALF_OF"), ["70 bash -i"]);
         assert_eq!(values(&fields, "SVCSENSOR_CONTAINER"), [alert.actor.container.unwrap().id]);
+
+        // Its text speaks of no file and no process, as there is none.
+        let alert = Alert { rule: &rules::RECORDS_LOST, ..sample::bare() };
+        assert_eq!(values(&self::fields(&Rendered::new(&alert)), "MESSAGE_ID"), [RECORDS_LOST]);
     }
 
     #[test]
@@ -334,8 +336,11 @@ pub(super) mod tests {
             (values(&started, "MESSAGE_ID"), values(&started, "PRIORITY")),
             (vec![STARTED], vec!["6"])
         );
-        let lost = Entry::notice(&Notice::RecordsLost { kind: "process_exec", dropped: 7 });
-        assert_eq!(values(&parse(&lost.into_bytes()), "SVCSENSOR_LOST"), ["7"]);
-        assert_eq!(values(&parse(&Entry::alerts_lost(3).into_bytes()), "MESSAGE_ID"), [ALERTS_LOST]);
+        assert_eq!(values(&started, "SVCSENSOR_BACKEND"), ["lsm"]);
+        let lost = parse(&Entry::alerts_lost(3).into_bytes());
+        assert_eq!(
+            (values(&lost, "MESSAGE_ID"), values(&lost, "SVCSENSOR_LOST")),
+            (vec![ALERTS_LOST], vec!["3"])
+        );
     }
 }

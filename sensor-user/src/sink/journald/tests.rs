@@ -288,7 +288,7 @@ fn a_real_journald_takes_alerts_and_journalctl_gives_them_back() {
     large.actor.process.args = vec!["x".repeat(300_000)];
     write(&mut sink, &sample::unit_written());
     write(&mut sink, &large);
-    sink.notice(&Notice::RecordsLost { kind: "process_fork", dropped: 9 });
+    sink.notice(&Notice::Started { backend: "fentry" });
 
     let deadline = Instant::now() + Duration::from_secs(20);
     let mut entries = Vec::new();
@@ -311,5 +311,5 @@ fn a_real_journald_takes_alerts_and_journalctl_gives_them_back() {
     let json: Value = serde_json::from_str(entries[1]["SVCSENSOR_JSON"].as_str().unwrap()).unwrap();
     assert_eq!(json["process"]["args"][0].as_str().unwrap().len(), 300_000);
     assert_eq!(entries[1]["PRIORITY"], "2");
-    assert_eq!(entries[2]["SVCSENSOR_LOST"], "9");
+    assert_eq!(entries[2]["SVCSENSOR_BACKEND"], "fentry");
 }

@@ -182,6 +182,8 @@ fn normal(path: &str) -> Option<Cow<'_, str>> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn grant(option: &str, value: &str) -> Option<Grant> {
@@ -235,6 +237,25 @@ mod tests {
             ("name", "/"),
         ] {
             assert_eq!(grant(option, value), None, "{option} {value}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_value_panics(
+            option in proptest::sample::select(vec![
+                "privileged", "pid", "network", "cap-add", "device", "security-opt", "v", "volume", "mount", "name",
+            ]),
+            value in proptest::collection::vec(any::<u8>(), 0..60),
+            fields in "((type|source|src)=?(bind|/|\\.\\.|,|:|[a-zé]){0,4},?){0,4}",
+        ) {
+            let _any_answer = (host_access(option, &value), host_access(option, fields.as_bytes()));
+        }
+
+        #[test]
+        fn no_detour_hides_the_hosts_root(detour in "(/|\\./|[a-z]{1,5}/\\.\\./){0,6}") {
+            prop_assert_eq!(grant("v", &format!("/{detour}:/host")), Some(Grant::Full));
+            prop_assert_eq!(grant("mount", &format!("type=bind,source=/{detour},target=/host")), Some(Grant::Full));
         }
     }
 }

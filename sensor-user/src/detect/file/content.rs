@@ -2,15 +2,15 @@
 
 use sensor_common::record::kind;
 
-use super::detector::Detector;
-use super::file::Case;
-use super::finding::{Finding, Phase};
+use super::case::Case;
+use crate::detect::detector::Detector;
+use crate::detect::finding::{Finding, Phase};
 use crate::event::content::{Expected, FileContent, Found, Want};
 use crate::event::path::lossy;
 use crate::subject::service::UnitPart;
 
 /// Paths whose content findings wait for.
-pub(super) const AWAITED_MAX: usize = 1024;
+pub(in crate::detect) const AWAITED_MAX: usize = 1024;
 /// Findings of different processes that wait for one path's.
 const FINDINGS_PER_PATH: usize = 4;
 /// Entries of one directory that are asked for.
@@ -18,7 +18,7 @@ const ENTRIES_MAX: usize = crate::event::content::NAMES_MAX;
 
 /// A finding that waits.
 #[derive(Clone, Debug)]
-pub(super) struct Awaiting {
+pub(in crate::detect) struct Awaiting {
     finding: Finding,
     /// It is about the directory that the path lies in, so more than one file belongs to it.
     directory: bool,
@@ -26,7 +26,7 @@ pub(super) struct Awaiting {
 
 impl Detector {
     /// Has the file read that a finding is about; the finding is held until its content is there.
-    pub(super) fn await_content(&mut self, finding: &mut Finding, case: &Case<'_>) {
+    pub(in crate::detect) fn await_content(&mut self, finding: &mut Finding, case: &Case<'_>) {
         let record = &case.event.record;
         let expected = match (record.header.kind, finding.event_type) {
             (kind::MOUNT | kind::FILE_ATTRIBUTE | kind::FILE_CREATE | kind::FILE_MKNOD, _) => return,
@@ -49,7 +49,7 @@ impl Detector {
     }
 
     /// The same for one that has been completed otherwise: what it waits for is noted again with it.
-    pub(super) fn await_again(&mut self, finding: &mut Finding) {
+    pub(in crate::detect) fn await_again(&mut self, finding: &mut Finding) {
         if finding.awaits_content {
             let path = finding.subject.clone().into_bytes();
             self.await_as(&path, Awaiting { finding: finding.clone(), directory: false });

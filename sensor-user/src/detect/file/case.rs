@@ -1,0 +1,121 @@
+//! One record under examination, and the finding that it makes.
+
+use sensor_common::record::kind;
+
+use crate::detect::detector::truncation;
+use crate::detect::finding::{Finding, Phase, Who};
+use crate::detect::rule::Rule;
+use crate::event::decode::FileEvent;
+use crate::event::path::lossy;
+use crate::event::user::WatchClass;
+use crate::subject::part::Part;
+use crate::subject::place::Place;
+use crate::subject::service::{File, Unit, UnitPart};
+
+/// File types of inode(7).
+pub(in crate::detect) const S_IFMT: u32 = 0o170_000;
+pub(in crate::detect) const S_IFREG: u32 = 0o100_000;
+pub(in crate::detect) const S_IFLNK: u32 = 0o120_000;
+pub(super) const S_IFDIR: u32 = 0o040_000;
+
+/// `ATTR_MODE` (include/linux/fs.h).
+const ATTR_MODE: u64 = 1;
+
+/// One record under examination.
+pub(super) struct Case<'a> {
+    pub(super) event: &'a FileEvent<'a>,
+    pub(super) who: Option<Who>,
+    /// The host's path of the name in question.
+    pub(super) path: &'a [u8],
+    /// The other name of a rename or link; empty where there is none.
+    pub(super) other: &'a [u8],
+    pub(super) place: Place,
+    /// A symlink's target as written; empty where there is none, or none is known.
+    pub(super) target: &'a [u8],
+    pub(super) part: Part<'a>,
+    pub(super) class: WatchClass,
+}
+
+impl Case<'_> {
+    pub(super) fn finding(&self, rule: &'static Rule) -> Finding {
+        let record = &self.event.record;
+        let number = record.header.kind;
+        let action = kind::name(number).unwrap_or("unknown");
+        let subject = lossy(self.path).into_owned();
+        let mut finding = Finding::new(rule, record.header.boottime_ns, action, subject).by(self.who);
+        finding.event_type = match number {
+            kind::FILE_CREATE
+            | kind::FILE_RENAME
+            | kind::FILE_LINK
+            | kind::FILE_SYMLINK
+            | kind::FILE_MKNOD => "creation",
+            kind::FILE_UNLINK => "deletion",
+            _ => "change",
+        };
+        finding.phase = match number {
+            kind::FILE_CREATE
+            | kind::FILE_OPEN_WRITE
+            | kind::FILE_TRUNCATE
+            | kind::FILE_ATTRIBUTE
+            | kind::FILE_MMAP_WRITE => Phase::Held,
+            kind::FILE_CLOSE_WRITE if self.part.provisional => Phase::Held,
+            kind::FILE_CLOSE_WRITE => Phase::Closing,
+            _ => Phase::Complete,
+        };
+        let other = (!self.other.is_empty()).then(|| lossy(self.other).into_owned());
+        if number == kind::FILE_RENAME {
+            finding.completes.clone_from(&other);
+        }
+        finding.file = Some(File {
+            path: finding.subject.clone(),
+            other_path: other,
+            target: (!self.target.is_empty()).then(|| lossy(self.target).into_owned()),
+            inode: record.object.inode,
+            mode: self.mode(),
+            uid: record.object.uid,
+            size: record.object.size,
+        });
+        let linked = !self.target.is_empty() && self.part.part == UnitPart::Fragment;
+        finding.unit = Some(Unit {
+            name: lossy(self.part.name).into_owned(),
+            part: if linked { UnitPart::Alias } else { self.part.part },
+            scope: self.part.scope,
+        });
+        if let Some(reason) = truncation(record) {
+            finding.reason(0, reason);
+        }
+        finding
+    }
+
+    /// Mode after the operation; 0 where unknown.
+    pub(super) fn mode(&self) -> u32 {
+        let record = &self.event.record;
+        let given = record.argument as u32 & 0o7777;
+        match record.header.kind {
+            kind::FILE_CREATE => S_IFREG | given,
+            kind::FILE_SYMLINK => S_IFLNK | 0o777,
+            kind::FILE_ATTRIBUTE if record.argument >> 32 & ATTR_MODE != 0 => {
+                record.object.mode & S_IFMT | given
+            }
+            _ => record.object.mode,
+        }
+    }
+
+    pub(super) fn is_executable_part(&self) -> bool {
+        matches!(
+            self.part.part,
+            UnitPart::Generator | UnitPart::EnvironmentGenerator | UnitPart::InitScript | UnitPart::RcLocal
+        )
+    }
+
+    /// Whether an attribute change lets a program run that did not before.
+    pub(super) fn becomes_executable(&self) -> bool {
+        let record = &self.event.record;
+        let (old, new) = (record.object.mode, self.mode());
+        record.header.kind == kind::FILE_ATTRIBUTE
+            && record.argument >> 32 & ATTR_MODE != 0
+            && new & 0o111 != 0
+            // A backend that looks after the change sees the same mode twice.
+            && (old & 0o111 == 0 || old & 0o7777 == new & 0o7777)
+    }
+}

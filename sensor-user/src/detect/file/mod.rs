@@ -1,0 +1,215 @@
+//! Findings in operations on files.
+//!
+//! - `case`: a record under examination, and the finding that it makes.
+//! - `routine`: what is no finding, because service managers do it as a matter of course.
+//! - `content`: what the file says, which a finding waits for.
+//! - `classify`: which rule it falls under. `weigh`: what raises or lowers its score.
+
+mod case;
+mod classify;
+mod content;
+mod routine;
+mod weigh;
+
+use std::hash::{DefaultHasher, Hasher};
+
+use sensor_common::record::kind;
+use sensor_common::watch;
+
+use self::case::Case;
+pub(super) use self::case::{S_IFLNK, S_IFMT, S_IFREG};
+pub(super) use self::content::{AWAITED_MAX, Awaiting};
+use super::detector::{Detector, KnownFile};
+use super::finding::{Finding, Who};
+use super::memory::Operation;
+use super::quiet::Quiet;
+use super::rules;
+use crate::event::decode::FileEvent;
+use crate::event::path::{lossy, until_nul};
+use crate::lineage::Lineage;
+use crate::subject::part::{Meaning, Part, meaning};
+use crate::subject::place::Place;
+use crate::subject::service::{Scope, UnitPart};
+
+impl Detector {
+    /// Examines an operation. `out` receives up to two findings: a rename can take something away and bring
+    /// something. A record on nothing that is configured costs no allocation.
+    pub fn file(&mut self, event: &FileEvent<'_>, lineage: &mut Lineage, out: &mut impl FnMut(Finding)) {
+        let record = &event.record;
+        if record.watch == watch::NONE && record.other_watch == watch::NONE {
+            return self.stay_quiet(Quiet::Nowhere);
+        }
+        let who = lineage.observe(&record.task).map(|handle| Who { handle, task: record.task });
+        self.file_by(who, event, lineage, out);
+    }
+
+    pub(super) fn file_by(
+        &mut self,
+        who: Option<Who>,
+        event: &FileEvent<'_>,
+        lineage: &Lineage,
+        out: &mut impl FnMut(Finding),
+    ) {
+        let record = &event.record;
+        let number = record.header.kind;
+        if matches!(number, kind::FILE_MKDIR | kind::FILE_RMDIR | kind::UMOUNT) {
+            return self.stay_quiet(Quiet::Meaningless);
+        }
+        let (mut path, mut other) = (std::mem::take(&mut self.path), std::mem::take(&mut self.other));
+        let place = self.watches.locate(record.watch, record.matched, &event.path, &mut path);
+        let other_place =
+            self.watches.locate(record.other_watch, record.other_matched, &event.other, &mut other);
+        if self.is_echo(event, &path) {
+            self.stay_quiet(Quiet::Echo);
+        } else {
+            if number == kind::FILE_RENAME {
+                self.departed(who, event, lineage, (&other, other_place), (&path, place), out);
+            }
+            self.arrived(who, event, lineage, (&path, place), &other, out);
+        }
+        (self.path, self.other) = (path, other);
+    }
+
+    fn is_echo(&mut self, event: &FileEvent<'_>, path: &[u8]) -> bool {
+        let record = &event.record;
+        let operation = Operation {
+            kind: record.header.kind,
+            tid: record.task.tid,
+            path: hash(path),
+            device: record.object.device,
+            boottime_ns: record.header.boottime_ns,
+        };
+        let unique = matches!(record.header.kind, kind::FILE_SYMLINK | kind::FILE_LINK | kind::FILE_UNLINK);
+        self.echoes.is_echo(operation, unique)
+    }
+
+    /// The old name of a rename.
+    fn departed(
+        &mut self,
+        who: Option<Who>,
+        event: &FileEvent<'_>,
+        lineage: &Lineage,
+        (path, place): (&[u8], Place),
+        (new, new_place): (&[u8], Place),
+        out: &mut impl FnMut(Finding),
+    ) {
+        let Place::In { class, scope, relative, .. } = place else { return };
+        // A unit directory that is moved away takes its units along.
+        let Meaning::Part(part) = meaning(class, scope, &path[relative.min(path.len())..]) else { return };
+        if part.provisional
+            || part.part == UnitPart::Other
+            || Self::is_managers_own(who, class, true, lineage)
+        {
+            return;
+        }
+        let rule =
+            if part.part == UnitPart::Directory { &rules::DIRECTORY_REPLACED } else { &rules::UNIT_REMOVED };
+        let case = Case { event, who, path, other: new, place, target: b"", part, class };
+        let mut finding = case.finding(rule);
+        finding.event_type = "deletion";
+        if new_place == Place::Nowhere {
+            finding.reason(0, format!("moved to {}", lossy(new)));
+        }
+        self.ask_client(&mut finding, part.name, lineage);
+        self.await_content(&mut finding, &case);
+        out(finding);
+    }
+
+    /// The object of every other operation, and the new name of a rename.
+    fn arrived(
+        &mut self,
+        who: Option<Who>,
+        event: &FileEvent<'_>,
+        lineage: &Lineage,
+        (path, place): (&[u8], Place),
+        other: &[u8],
+        out: &mut impl FnMut(Finding),
+    ) {
+        let record = &event.record;
+        let number = record.header.kind;
+        let remembered;
+        let target = match number {
+            kind::FILE_SYMLINK => until_nul(event.extra),
+            kind::FILE_RENAME => {
+                remembered = self.links.get(other).cloned().unwrap_or_default();
+                &remembered
+            }
+            _ => b"",
+        };
+        if number == kind::FILE_SYMLINK && place != Place::Nowhere {
+            self.links.insert(path.to_vec(), target.to_vec());
+        }
+        let known;
+        let (path, place, other) = match place {
+            Place::ByAnotherName { .. } => {
+                let object = &record.object;
+                known = self.files.get(&(object.device, object.inode)).cloned();
+                match &known {
+                    Some(file) => (&*file.path, file.place, path),
+                    None => (path, place, other),
+                }
+            }
+            _ => (path, place, other),
+        };
+        let (class, part) = match place {
+            Place::Nowhere => return self.stay_quiet(Quiet::Nowhere),
+            Place::In { class, scope, relative, .. } => {
+                match meaning(class, scope, &path[relative.min(path.len())..]) {
+                    Meaning::Part(part) => (class, part),
+                    Meaning::Temporary => return self.stay_quiet(Quiet::Temporary),
+                    Meaning::Nothing => return self.stay_quiet(Quiet::Meaningless),
+                }
+            }
+            Place::OnTheWay { class, scope } => (class, unnamed(b"", UnitPart::Directory, scope)),
+            Place::ByAnotherName { class, scope, .. } => {
+                let leaf = event.path.leaf().unwrap_or_default();
+                (class, unnamed(leaf, UnitPart::Other, scope))
+            }
+        };
+        let case = Case { event, who, path, other, place, target, part, class };
+        self.remember(&case);
+        if let Some(why) = Self::is_quiet(&case, lineage) {
+            if matches!(why, Quiet::GeneratorOutput | Quiet::TransientScope) {
+                self.excused.insert(hash(path), record.header.boottime_ns);
+            }
+            return self.stay_quiet(why);
+        }
+        let Some(rule) = self.rule(&case, lineage) else { return self.stay_quiet(Quiet::Meaningless) };
+        let mut finding = case.finding(rule);
+        case.weigh(&mut finding, lineage);
+        self.ask_client(&mut finding, case.part.name, lineage);
+        self.await_content(&mut finding, &case);
+        out(finding);
+    }
+
+    /// Remembers a finished file's path by its identity.
+    fn remember(&mut self, case: &Case<'_>) {
+        let object = &case.event.record.object;
+        let written = matches!(
+            case.event.record.header.kind,
+            kind::FILE_OPEN_WRITE | kind::FILE_RENAME | kind::FILE_LINK
+        );
+        if written && object.inode != 0 && matches!(case.place, Place::In { .. }) {
+            let file = KnownFile { path: case.path.into(), place: case.place };
+            self.files.insert((object.device, object.inode), file);
+        }
+    }
+
+    /// What a manager does, it does on a client's request.
+    fn ask_client(&self, finding: &mut Finding, unit: &[u8], lineage: &Lineage) {
+        let Some(who) = finding.who.filter(|who| Self::is_manager(lineage, who.handle)) else { return };
+        finding.reason(0, "made by the service manager on a client's request");
+        finding.requester =
+            self.clients.requester(lineage, finding.boottime_ns, unit).filter(|client| *client != who.handle);
+    }
+}
+
+pub(super) fn hash(path: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(path);
+    hasher.finish()
+}
+
+fn unnamed(name: &[u8], part: UnitPart, scope: Scope) -> Part<'_> {
+    Part { name, part, scope, directory: true, provisional: false, type_level: false }
+}

@@ -1,0 +1,68 @@
+//! What raises or lowers a finding's score, on the subject's side.
+
+use sensor_common::record::kind;
+use sensor_common::watch;
+
+use super::case::{Case, S_IFDIR, S_IFLNK, S_IFMT};
+use crate::detect::finding::Finding;
+use crate::event::path::lossy;
+use crate::event::user::WatchClass;
+use crate::lineage::Lineage;
+use crate::subject::place::{Place, resolve_target};
+use crate::subject::service::{Scope, UnitPart};
+
+/// Directories in which anyone may put files.
+const ANYONES: [&[u8]; 6] =
+    [b"/tmp/", b"/var/tmp/", b"/dev/shm/", b"/run/lock/", b"/run/shm/", b"/var/lock/"];
+
+impl Case<'_> {
+    /// What raises or lowers the score, on the subject's side.
+    pub(super) fn weigh(&self, finding: &mut Finding, lineage: &Lineage) {
+        let record = &self.event.record;
+        let mode = self.mode();
+        if self.part.type_level {
+            finding.reason(15, format!("it applies to every {}", lossy(self.part.name)));
+        }
+        if self.is_executable_part() && self.becomes_executable() {
+            finding.reason(0, "it was made executable");
+        }
+        // What is being created shows the mode that was asked for; a filesystem with ACLs applies the umask after the
+        // hook. The open or the change that follows shows what it has become.
+        let settled = !matches!(record.header.kind, kind::FILE_CREATE | kind::FILE_MKDIR | kind::FILE_MKNOD);
+        if settled && mode & S_IFMT != S_IFLNK && mode & 0o002 != 0 {
+            finding.reason(10, "everyone may write to it");
+        }
+        if mode & S_IFMT == S_IFDIR || (self.part.directory && self.part.part != UnitPart::Directory) {
+            finding.reason(0, "a directory, with whatever it holds");
+        }
+        if !self.target.is_empty() {
+            let target = resolve_target(self.path, self.target);
+            if ANYONES.iter().any(|directory| target.starts_with(directory)) {
+                finding.reason(15, "it leads to where anyone may put files");
+            } else if target.starts_with(b"/home/") || target.starts_with(b"/proc/") {
+                finding.reason(10, "it leads to a user's or a process's own files");
+            }
+        }
+        if record.header.kind == kind::FILE_RENAME && ANYONES.iter().any(|at| self.other.starts_with(at)) {
+            finding.reason(5, "it was moved from where anyone may put files");
+        }
+        let in_force_for_all = self.part.scope == Scope::System && mode != 0 && mode & S_IFMT != S_IFLNK;
+        let exists = !matches!(record.header.kind, kind::FILE_CREATE | kind::FILE_UNLINK);
+        if in_force_for_all && exists && record.object.inode != 0 && record.object.uid != 0 {
+            finding.reason(5, format!("it belongs to user {}", describe_user(lineage, record.object.uid)));
+        }
+        if matches!(self.place, Place::ByAnotherName { .. })
+            || record.matched == watch::FILE && !self.other.is_empty()
+        {
+            finding.reason(10, "it was reached under another name (a hard link)");
+        }
+        if self.class == WatchClass::GeneratorOutput {
+            finding
+                .reason(-20, "the next daemon-reload removes it: the directory holds what generators make");
+        }
+    }
+}
+
+fn describe_user(lineage: &Lineage, uid: u32) -> String {
+    lineage.user_name(uid).map_or_else(|| uid.to_string(), |name| format!("{name} ({uid})"))
+}
