@@ -26,7 +26,7 @@ pub(in crate::detect) struct Awaiting {
 
 impl Detector {
     /// Has the file read that a finding is about; the finding is held until its content is there.
-    pub(in crate::detect) fn await_content(&mut self, finding: &mut Finding, case: &Case<'_>) {
+    pub(super) fn await_content(&mut self, finding: &mut Finding, case: &Case<'_>) {
         let record = &case.event.record;
         let expected = match (record.header.kind, finding.event_type) {
             (kind::MOUNT | kind::FILE_ATTRIBUTE | kind::FILE_CREATE | kind::FILE_MKNOD, _) => return,
