@@ -89,7 +89,7 @@ impl Page {
             let runtime = container.runtime.as_deref().unwrap_or("unknown runtime");
             self.line("container", format_args!("{} ({})", printable(&container.id), printable(runtime)))?;
         }
-        for (number, technique) in alert.rule.techniques.iter().enumerate() {
+        for (number, technique) in alert.techniques().enumerate() {
             let name = technique.subtechnique.unwrap_or(technique.technique);
             let reference = self.styled(DIM, &ecs::technique_reference(technique.id));
             let title = if number == 0 { "technique" } else { "" };

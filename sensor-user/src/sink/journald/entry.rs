@@ -111,7 +111,7 @@ impl Entry {
         entry.field("SVCSENSOR_RULE", alert.rule.id);
         entry.field("SVCSENSOR_SEVERITY", alert.severity.name());
         entry.field("SVCSENSOR_SCORE", &alert.score.to_string());
-        for technique in alert.rule.techniques {
+        for technique in alert.techniques() {
             entry.field("SVCSENSOR_TECHNIQUE", technique.id);
         }
         entry.field_if("SVCSENSOR_FILE", alert.file.as_ref().map(|file| &*file.path));
