@@ -86,6 +86,7 @@ impl Case<'_> {
         let directory = self.part.part == UnitPart::Directory;
         match self.event.record.header.kind {
             kind::MOUNT => written.filter(|_| !on_the_way),
+            kind::FILE_UNLINK if self.part.part == UnitPart::Other => None,
             kind::FILE_UNLINK => Some(&rules::STARTUP_ENTRY_REMOVED),
             kind::FILE_ATTRIBUTE if self.is_executable_part() && self.becomes_executable() => written,
             kind::FILE_ATTRIBUTE => (!on_the_way).then_some(&rules::STARTUP_ENTRY_ATTRIBUTES),

@@ -155,11 +155,12 @@ fn is_supervisors(parent: &[u8], leaf: &[u8]) -> bool {
     }
 }
 
-/// Whether a file inside an image's directory makes it one (extension-release, os-release) or is a unit, generator
-/// or configuration of systemd.
+/// Whether a file inside an image's directory makes it one (extension-release, os-release), is a unit, generator or
+/// configuration of systemd, or what a profile adds to units (portablectl(1)).
 fn makes_image(relative: &[u8], parent: &[u8], leaf: &[u8]) -> bool {
     parent == b"extension-release.d"
         || leaf == b"os-release"
+        || relative.starts_with(b"profile/") && leaf.ends_with(b".conf")
         || relative.split(|byte| *byte == b'/').skip(1).any(|name| name == b"systemd")
 }
 
