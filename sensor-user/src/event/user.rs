@@ -108,7 +108,7 @@ pub enum WatchClass {
     Preset,
     /// Files that are made at boot (tmpfiles.d(5)).
     Tmpfiles,
-    /// Environment of what is started later (environment.d(5), pam_env(8)).
+    /// Environment of what is started later (environment.d(5), `pam_env(8)`).
     Environment,
     /// Environment that units take from files (`EnvironmentFile=`, systemd.exec(5)).
     ServiceEnvironment,
@@ -138,7 +138,7 @@ pub enum WatchClass {
     BootConfig,
     /// What is built into the initial RAM disk (initramfs-tools(7), dracut.modules(7)).
     Initramfs,
-    /// Services of other inits and of process managers: OpenRC, upstart, dinit, finit, inittab, supervisord, monit.
+    /// Services of other inits and of process managers: `OpenRC`, upstart, dinit, finit, inittab, supervisord, monit.
     InitSystem,
     /// Services that runit, s6 and daemontools keep running.
     Supervision,

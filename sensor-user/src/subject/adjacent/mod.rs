@@ -69,7 +69,7 @@ pub fn of_part(part: UnitPart) -> Option<&'static Kind> {
 /// Whether the watched `path` is a single file.
 pub fn is_file(class: WatchClass, path: &str) -> bool {
     if class == WatchClass::RcLocal {
-        return !path.ends_with(".d");
+        return last(path) != "rc.local.d";
     }
     of(class).is_some_and(|kind| kind.files.contains(&last(path)))
 }
@@ -102,9 +102,8 @@ impl Kind {
         let top = relative.split(|byte| *byte == b'/').next().unwrap_or_default();
         let ends = |suffixes: &[&str]| suffixes.iter().any(|suffix| leaf.ends_with(suffix.as_bytes()));
         let name = match (self.names, parent) {
-            (Names::Every | Names::EveryInTree | Names::Supervised | Names::Image, None) => leaf,
+            (Names::Every | Names::Supervised | Names::Image, None) | (Names::EveryInTree, _) => leaf,
             (Names::Suffix(suffixes), None) | (Names::Tree(suffixes), _) if ends(suffixes) => leaf,
-            (Names::EveryInTree, _) => leaf,
             (Names::Supervised, Some(parent)) if is_supervisors(parent, leaf) => {
                 match names.next().filter(|_| PARTS_OF_SERVICE.contains(&parent)) {
                     Some(service) => service,

@@ -1,7 +1,10 @@
 //! What has programs run beside units: each place of the default list, each road, and what stays quiet.
 
+mod table;
+
 use std::collections::BTreeSet;
 
+use self::table::{ROWS, SENTENCES};
 use super::*;
 use crate::detect::quiet::Quiet;
 use crate::detect::rule::Severity;
@@ -49,118 +52,6 @@ fn techniques(alert: &Alert) -> Vec<&'static str> {
     alert.techniques().map(|technique| technique.id).collect()
 }
 
-/// Rows of the catalog of variants, each with a path of it and the rule that tells.
-const ROWS: &[(&str, &str, &str)] = &[
-    ("A4.5", "/etc/systemd/system-preset/00-evil.preset", "systemd.preset.written"),
-    ("A4.5", "/usr/local/lib/systemd/user-preset/00-evil.preset", "systemd.preset.written"),
-    ("A4.5", "/run/systemd/initrd-preset/00-evil.preset", "systemd.preset.written"),
-    ("A5.1", "/run/systemd/system-generators/evil", "systemd.generator.written"),
-    ("A5.2", "/etc/systemd/system-generators/evil", "systemd.generator.written"),
-    ("A5.3", "/usr/local/lib/systemd/system-generators/evil", "systemd.generator.written"),
-    ("A5.4", "/usr/lib/systemd/system-generators/evil", "systemd.generator.written"),
-    ("A5.5", "/etc/systemd/system-environment-generators/evil", "systemd.environment-generator.written"),
-    ("A5.6", "/usr/lib/systemd/user-generators/evil", "systemd.generator.written"),
-    ("A5.7", "/run/systemd/user-environment-generators/evil", "systemd.environment-generator.written"),
-    ("A5.9", "/etc/fstab", "mounts.table.written"),
-    ("A5.9", "/etc/crypttab", "mounts.table.written"),
-    ("A5.9", "/etc/xdg/autostart/evil.desktop", "xdg.autostart.written"),
-    ("A5.9", "/home/alice/.config/autostart/evil.desktop", "xdg.autostart.written"),
-    ("A6.1", "/etc/systemd/system.conf", "systemd.manager-config.written"),
-    ("A6.1", "/run/systemd/system.conf.d/evil.conf", "systemd.manager-config.written"),
-    ("A6.1", "/usr/local/lib/systemd/system.conf.d/evil.conf", "systemd.manager-config.written"),
-    ("A6.2", "/etc/systemd/user.conf", "systemd.manager-config.written"),
-    ("A6.2", "/home/alice/.config/systemd/user.conf", "systemd.manager-config.written"),
-    ("A6.4", "/home/alice/.config/environment.d/evil.conf", "environment.file.written"),
-    ("A6.4", "/run/environment.d/evil.conf", "environment.file.written"),
-    ("A6.4", "/etc/environment", "environment.file.written"),
-    ("A6.4", "/etc/security/pam_env.conf", "environment.file.written"),
-    ("A6.4", "/home/alice/.pam_environment", "environment.file.written"),
-    ("A6.5", "/etc/default/ssh", "systemd.environment-file.written"),
-    ("A6.5", "/etc/sysconfig/sshd", "systemd.environment-file.written"),
-    ("A6.7", "/etc/default/grub", "boot.config.written"),
-    ("A6.7", "/etc/default/grub.d/evil.cfg", "boot.config.written"),
-    ("A6.7", "/boot/grub/grub.cfg", "boot.config.written"),
-    ("A6.7", "/boot/loader/entries/evil.conf", "boot.config.written"),
-    ("A6.7", "/etc/kernel/cmdline", "boot.config.written"),
-    ("A6.7", "/etc/kernel/cmdline.d/evil.conf", "boot.config.written"),
-    ("A1.12", "/efi/loader/credentials/systemd.extra-unit.evil.service.cred", "boot.config.written"),
-    ("A6.8", "/etc/tmpfiles.d/evil.conf", "systemd.tmpfiles.written"),
-    ("A6.8", "/run/tmpfiles.d/evil.conf", "systemd.tmpfiles.written"),
-    ("A6.8", "/usr/local/lib/tmpfiles.d/evil.conf", "systemd.tmpfiles.written"),
-    ("A6.8", "/home/alice/.config/user-tmpfiles.d/evil.conf", "systemd.tmpfiles.written"),
-    ("A6.9", "/usr/lib/systemd/system-sleep/evil", "systemd.sleep-hook.written"),
-    ("A6.9", "/usr/lib/systemd/system-shutdown/evil", "systemd.sleep-hook.written"),
-    ("A6.9", "/etc/kernel/install.d/99-evil.install", "package.hook.written"),
-    ("A6.9", "/etc/kernel/postinst.d/evil", "package.hook.written"),
-    ("A7.7", "/etc/polkit-1/rules.d/00-evil.rules", "polkit.rule.written"),
-    ("A7.7", "/usr/local/share/polkit-1/rules.d/00-evil.rules", "polkit.rule.written"),
-    ("A8.8", "/var/lib/systemd/linger/alice", "systemd.linger.enabled"),
-    ("A9.1", "/var/lib/extensions/evil.raw", "systemd.extension-image.written"),
-    ("A9.1", "/etc/extensions/evil/usr/lib/systemd/system/evil.service", "systemd.extension-image.written"),
-    ("A9.2", "/run/confexts/evil.raw", "systemd.extension-image.written"),
-    ("A9.3", "/var/lib/portables/evil.raw", "systemd.portable-image.written"),
-    ("A9.3", "/etc/systemd/portable/profile/default/service.conf", "systemd.portable-image.written"),
-    ("A9.5", "/etc/systemd/nspawn/evil.nspawn", "systemd.nspawn.written"),
-    ("A9.7", "/etc/initramfs-tools/scripts/init-bottom/evil", "initramfs.hook.written"),
-    ("A9.7", "/usr/lib/dracut/modules.d/90evil/module-setup.sh", "initramfs.hook.written"),
-    ("A9.7", "/usr/lib/initcpio/hooks/evil", "initramfs.hook.written"),
-    ("A10.1", "/etc/init.d/evil", "systemd.init-script.written"),
-    ("A10.2", "/etc/rc2.d/S99evil", "systemd.runlevel-link.set"),
-    ("A10.3", "/etc/rc.local", "systemd.rc-local.written"),
-    ("A10.3", "/etc/rc.d/rc.local", "systemd.rc-local.written"),
-    ("A10.3", "/etc/rc.common", "systemd.rc-local.written"),
-    ("A10.3", "/etc/boot.local", "systemd.rc-local.written"),
-    ("A10.3", "/etc/rc.local.d/local.sh", "systemd.rc-local.written"),
-    ("A10.4", "/etc/init/evil.conf", "init.service.written"),
-    ("A10.4", "/home/alice/.config/upstart/evil.conf", "init.service.written"),
-    ("A10.4", "/usr/share/upstart/sessions/evil.conf", "init.service.written"),
-    ("A10.5", "/etc/runlevels/default/evil", "init.service.written"),
-    ("A10.5", "/etc/conf.d/evil", "systemd.environment-file.written"),
-    ("A10.5", "/etc/local.d/evil.start", "init.service.written"),
-    ("A10.5", "/home/alice/.config/rc/runlevels/default/evil", "init.service.written"),
-    ("A10.6", "/etc/sv/evil/run", "init.supervised-service.written"),
-    ("A10.6", "/etc/service/evil", "init.supervised-service.written"),
-    ("A10.6", "/var/service/evil", "init.supervised-service.written"),
-    ("A10.6", "/etc/runit/runsvdir/1000/evil", "init.supervised-service.written"),
-    ("A10.6", "/etc/s6-rc/source/evil/run", "init.supervised-service.written"),
-    ("A10.6", "/run/service/evil/run", "init.supervised-service.written"),
-    ("A10.6", "/service/evil/run", "init.supervised-service.written"),
-    ("A10.6", "/etc/dinit.d/evil", "init.service.written"),
-    ("A10.6", "/etc/finit.d/evil.conf", "init.service.written"),
-    ("A10.6", "/etc/inittab", "init.service.written"),
-    ("A10.6", "/etc/supervisor/conf.d/evil.conf", "init.service.written"),
-    ("A10.6", "/etc/monit/conf-enabled/evil", "init.service.written"),
-    ("A10.6", "/home/alice/.pm2/dump.pm2", "init.service.written"),
-    ("A10.6", "/etc/circus/circus.ini", "init.service.written"),
-    ("A10.7", "/etc/xinetd.d/evil", "superserver.service.written"),
-    ("A10.7", "/etc/inetd.conf", "superserver.service.written"),
-    ("A10.7", "/etc/hosts.allow", "superserver.service.written"),
-    ("A10.8", "/usr/local/etc/rc.d/evil", "init.service.written"),
-    ("A11", "/usr/share/dbus-1/system-services/org.evil.service", "dbus.activation.written"),
-    ("A11", "/home/alice/.local/share/dbus-1/services/org.evil.service", "dbus.activation.written"),
-    ("A11", "/etc/dbus-1/system.d/org.evil.conf", "dbus.activation.written"),
-    ("A11", "/usr/share/dbus-1/session.d/org.evil.conf", "dbus.activation.written"),
-    ("A11", "/etc/udev/rules.d/99-evil.rules", "udev.rule.written"),
-    ("A11", "/usr/local/lib/udev/rules.d/99-evil.rules", "udev.rule.written"),
-    ("A11", "/etc/NetworkManager/dispatcher.d/pre-up.d/evil", "event.hook.written"),
-    ("A11", "/etc/network/if-up.d/evil", "event.hook.written"),
-    ("A11", "/etc/dhcp/dhclient-exit-hooks.d/evil", "event.hook.written"),
-    ("A11", "/etc/ppp/ip-up.d/evil", "event.hook.written"),
-    ("A11", "/etc/binfmt.d/evil.conf", "event.hook.written"),
-    ("A11", "/etc/apt/apt.conf.d/99evil", "package.hook.written"),
-    ("A11", "/etc/dpkg/dpkg.cfg.d/evil", "package.hook.written"),
-    ("A11", "/etc/pacman.d/hooks/evil.hook", "package.hook.written"),
-    ("A11", "/etc/needrestart/hook.d/evil", "package.hook.written"),
-    ("A11", "/etc/cron.d/evil", "schedule.job.written"),
-    ("A11", "/var/spool/cron/crontabs/root", "schedule.job.written"),
-    ("A11", "/var/spool/cron/root", "schedule.job.written"),
-    ("A11", "/var/spool/cron/atjobs/a0000101b0a5c6", "schedule.job.written"),
-    ("A11", "/etc/ld.so.preload", "loader.preload.written"),
-    ("A11", "/etc/modules-load.d/evil.conf", "kernel.modules.configured"),
-    ("A11", "/etc/modprobe.d/evil.conf", "kernel.modules.configured"),
-    ("A11", "/usr/share/polkit-1/actions/org.evil.policy", "polkit.rule.written"),
-];
-
 #[test]
 fn every_row_that_is_claimed_is_told_at_its_place_in_the_default_list() {
     let mut machine = machine();
@@ -184,111 +75,13 @@ fn every_row_that_is_claimed_is_told_at_its_place_in_the_default_list() {
 
 #[test]
 fn each_kind_has_its_severity_techniques_and_sentence() {
-    use Severity::{High, Low, Medium};
-    for (path, severity, ids, what) in [
-        (
-            "/etc/tmpfiles.d/evil.conf",
-            High,
-            &["T1543.002"][..],
-            "tmpfiles.d entry evil.conf in /etc/tmpfiles.d",
-        ),
-        (
-            "/etc/systemd/system.conf",
-            High,
-            &["T1543.002", "T1574.006"],
-            "manager configuration system.conf in /etc/systemd",
-        ),
-        (
-            "/etc/systemd/system-preset/00-x.preset",
-            Medium,
-            &["T1543.002"],
-            "preset 00-x.preset in /etc/systemd/system-preset",
-        ),
-        ("/etc/environment", Medium, &["T1574.006", "T1543.002"], "environment file environment in /etc"),
-        ("/etc/default/ssh", Low, &["T1543.002", "T1574.006"], "environment file ssh in /etc/default"),
-        ("/etc/ld.so.preload", High, &["T1574.006"], "list of preloaded libraries ld.so.preload in /etc"),
-        (
-            "/etc/systemd/system-sleep/x",
-            Medium,
-            &["T1037", "T1543.002"],
-            "sleep or shutdown hook x in /etc/systemd/system-sleep",
-        ),
-        ("/var/lib/portables/x.raw", High, &["T1543.002"], "portable service x.raw in /var/lib/portables"),
-        (
-            "/var/lib/extensions/x/usr/lib/extension-release.d/extension-release.x",
-            High,
-            &["T1543.002"],
-            "extension-release.x of system extension x in /var/lib/extensions/x/usr/lib/extension-release.d",
-        ),
-        (
-            "/etc/systemd/nspawn/x.nspawn",
-            Medium,
-            &["T1543.005", "T1543.002"],
-            "container settings x.nspawn in /etc/systemd/nspawn",
-        ),
-        (
-            "/var/lib/systemd/linger/alice",
-            Medium,
-            &["T1543.002"],
-            "linger file of alice in /var/lib/systemd/linger",
-        ),
-        (
-            "/usr/local/share/dbus-1/system-services/x.service",
-            Medium,
-            &["T1546", "T1543.002"],
-            "D-Bus file x.service in /usr/local/share/dbus-1/system-services",
-        ),
-        ("/etc/udev/rules.d/x.rules", Medium, &["T1546.017"], "udev rules x.rules in /etc/udev/rules.d"),
-        (
-            "/etc/polkit-1/rules.d/x.rules",
-            Medium,
-            &["T1548", "T1543.002"],
-            "polkit rule x.rules in /etc/polkit-1/rules.d",
-        ),
-        (
-            "/home/alice/.config/autostart/x.desktop",
-            Medium,
-            &["T1547.013", "T1543.002"],
-            "autostart entry x.desktop in /home/alice/.config/autostart",
-        ),
-        ("/etc/fstab", Medium, &["T1543.002"], "table fstab in /etc"),
-        ("/etc/default/grub", High, &["T1542", "T1543.002"], "boot configuration grub in /etc/default"),
-        ("/etc/initramfs-tools/hooks/x", High, &["T1542"], "initramfs file x in /etc/initramfs-tools/hooks"),
-        ("/etc/inittab", Medium, &["T1037", "T1543.002"], "init configuration inittab in /etc"),
-        (
-            "/etc/sv/evil/run",
-            Medium,
-            &["T1037", "T1543.002"],
-            "run of supervised service evil in /etc/sv/evil",
-        ),
-        ("/etc/xinetd.d/x", Low, &["T1543", "T1546"], "superserver configuration x in /etc/xinetd.d"),
-        ("/etc/apt/apt.conf.d/99x", Low, &["T1546.016"], "package hook 99x in /etc/apt/apt.conf.d"),
-        ("/etc/pacman.d/hooks/x.hook", Medium, &["T1546.016"], "package hook x.hook in /etc/pacman.d/hooks"),
-        (
-            "/etc/NetworkManager/dispatcher.d/x",
-            Medium,
-            &["T1546"],
-            "event hook x in /etc/NetworkManager/dispatcher.d",
-        ),
-        (
-            "/var/spool/cron/crontabs/root",
-            Medium,
-            &["T1053.003", "T1053.002"],
-            "scheduled job root in /var/spool/cron/crontabs",
-        ),
-        (
-            "/etc/modprobe.d/x.conf",
-            Low,
-            &["T1547.006"],
-            "kernel module configuration x.conf in /etc/modprobe.d",
-        ),
-    ] {
+    for (path, severity, ids, what) in SENTENCES {
         let mut machine = machine();
         machine.at(kind::FILE_CLOSE_WRITE, shell(), path);
         let alert = machine.one();
         assert_eq!(alert.summary, format!("bash (pid 812, root, login alice) wrote {what}"));
-        assert_eq!(alert.severity, severity, "{path}: {}", reasons(&alert));
-        assert_eq!(techniques(&alert), ids, "{path}");
+        assert_eq!(alert.severity, *severity, "{path}: {}", reasons(&alert));
+        assert_eq!(techniques(&alert), *ids, "{path}");
     }
 }
 
@@ -318,7 +111,7 @@ fn every_road_to_a_kind_is_told() {
             m.at(kind::FILE_UNLINK, shell(), "/etc/udev/rules.d/x.rules");
         }),
         ("systemd.tmpfiles.written", "linked directory tmpfiles.d in /etc", |m| {
-            m.link_at("/etc/tmpfiles.d", "/opt/tmpfiles.d")
+            m.link_at("/etc/tmpfiles.d", "/opt/tmpfiles.d");
         }),
         ("environment.file.written", "mounted something on", |m| {
             m.at(kind::MOUNT, shell(), "/etc/environment");
