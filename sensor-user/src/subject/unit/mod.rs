@@ -1,0 +1,10 @@
+//! systemd units: what their files say, and what the service manager makes of them.
+//!
+//! No I/O and no clock: [`load::UnitFiles`] holds what others have read, by path, and answers what a unit comes to
+//! ([`effective::Effective`]), what a change does ([`change`]), and what is suspicious about it ([`signals`]).
+
+pub mod exec;
+pub mod name;
+pub mod specifier;
+pub mod syntax;
+pub mod words;
