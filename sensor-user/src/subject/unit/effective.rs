@@ -26,11 +26,11 @@ pub enum State {
     Loaded,
     /// It is masked: a link to /dev/null, or a file of no length.
     Masked,
-    /// There is no file of it. Drop-ins alone make no unit, but for those types that need no file.
+    /// There is no file of it, or its alias leads to none. Drop-ins alone make no unit, but for those types that need no file.
     Missing,
-    /// Its aliases lead nowhere, or in a circle.
+    /// Its aliases lead in a circle.
     Unusable,
-    /// Its file is refused (see the problems): what stands before is told all the same.
+    /// It is refused (see the problems). What could be read of it is told all the same.
     Refused,
     /// Its file is a link to one that the store does not hold.
     Unread,
@@ -112,7 +112,7 @@ pub struct Effective {
     assignments: usize,
 }
 
-/// The effective unit of a name; `None` where it is no unit's. A template's is given as it stands, without an instance.
+/// The effective unit of a name, loaded under this name: specifiers in its file see it, even where it is an alias. `None` where it is no unit's. A template's is given as it stands, without an instance.
 pub fn effective(view: &View<'_>, name: &[u8]) -> Option<Effective> {
     let parsed = Name::parse(name)?;
     let (mut names, fragment) = view.names(parsed);
@@ -131,8 +131,8 @@ pub fn effective(view: &View<'_>, name: &[u8]) -> Option<Effective> {
             Fragment::Path(_) => State::Loaded,
             // `unit_load_fragment_and_dropin`, src/core/unit.c, and its callers.
             Fragment::Missing if matches!(kind, Type::Slice | Type::Scope | Type::Device) => State::Loaded,
-            Fragment::Missing => State::Missing,
-            Fragment::Dangling | Fragment::Loop => State::Unusable,
+            Fragment::Missing | Fragment::Dangling => State::Missing,
+            Fragment::Loop => State::Unusable,
         },
         files: path.iter().cloned().chain(drop_ins).collect(),
         fragment: path.is_some(),
@@ -148,19 +148,28 @@ pub fn effective(view: &View<'_>, name: &[u8]) -> Option<Effective> {
     };
     unit.pulled_in_by = pulled_in_by(view, std::iter::once(&id).chain(&unit.aliases));
     let context = Context {
-        // What the parts of a valid name were put together to is one.
-        name: Name::parse(&id).unwrap_or(parsed),
+        name: parsed,
         scope: view.load.scope,
         home: view.load.home.as_deref(),
         uid: view.load.uid,
         fragment: path.as_deref(),
     };
     unit.read_all(view, &context);
+    if unit.state == State::Loaded && kind == Type::Service {
+        if let Some(why) = unit.refusal() {
+            unit.state = State::Refused;
+            unit.problem(Origin::default(), why, None);
+        }
+    }
     Some(unit)
 }
 
 impl Effective {
     fn read_all(&mut self, view: &View<'_>, context: &Context<'_>) {
+        // The unit file is read under the name that was asked for, and only then are the names brought together
+        // (`unit_load_fragment`, src/core/load-fragment.c).
+        let id = self.name.clone();
+        let of_drop_ins = Context { name: Name::parse(&id).unwrap_or(context.name), ..*context };
         // More files than an index can name are not read.
         self.files.truncate(usize::from(u16::MAX));
         for (index, path) in self.files.clone().into_iter().enumerate() {
@@ -183,6 +192,7 @@ impl Effective {
                     self.problem(origin, "leads to a file that is not known", Some(target));
                 }
                 Found::File(digest) => {
+                    let context = if is_fragment { context } else { &of_drop_ins };
                     let read = self.read(digest, origin.file, context);
                     if is_fragment && !read {
                         self.state = State::Refused;
@@ -336,6 +346,33 @@ impl Effective {
         if self.problems.len() < SETTINGS_MAX {
             self.problems.push(Problem { origin, text: text.to_string(), unread });
         }
+    }
+
+    /// Why a service is refused although its files are sound (`service_verify`, src/core/service.c).
+    fn refusal(&self) -> Option<&'static str> {
+        let count = |key| self.commands.iter().filter(|run| run.key == key).count();
+        let starts = count(Key::ExecStart);
+        let bus = self.last(Key::BusName).is_some();
+        let kind = self.text(Key::Type).unwrap_or(match starts {
+            _ if bus => b"dbus",
+            0 => b"oneshot",
+            _ => b"simple",
+        });
+        let ends = self.text(Key::SuccessAction).is_some_and(|action| action != b"none");
+        if starts == 0 && count(Key::ExecStop) == 0 && !ends {
+            return Some("there is neither ExecStart= nor ExecStop= nor SuccessAction=");
+        }
+        if kind != b"oneshot" && starts != 1 {
+            return Some("only Type=oneshot may have no ExecStart=, or several");
+        }
+        if starts == 0 && !self.is_on(Key::RemainAfterExit) && !ends {
+            return Some("only RemainAfterExit=yes may have no ExecStart=");
+        }
+        let restarts = matches!(self.text(Key::Restart), Some(b"always" | b"on-success"));
+        if kind == b"oneshot" && restarts {
+            return Some("Type=oneshot cannot restart always or on success");
+        }
+        (kind == b"dbus" && !bus).then_some("Type=dbus needs BusName=")
     }
 
     /// The settings of a key, in order.

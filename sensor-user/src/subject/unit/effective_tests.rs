@@ -114,6 +114,8 @@ fn states() {
         ("/etc/systemd/system/e.service.d/x.conf", "[Service]\nExecStart=/bin/e\n"),
         ("/etc/systemd/system/f.slice.d/x.conf", "[Unit]\nWants=x.service\n"),
         ("/etc/systemd/system/g.service", "-> gone.service"),
+        ("/etc/systemd/system/h.service", "-> i.service"),
+        ("/etc/systemd/system/i.service", "-> h.service"),
     ];
     for (name, expected) in [
         ("a.service", State::Masked),
@@ -122,7 +124,8 @@ fn states() {
         ("d.service", State::Loaded),
         ("e.service", State::Missing),
         ("f.slice", State::Loaded),
-        ("g.service", State::Unusable),
+        ("g.service", State::Missing),
+        ("h.service", State::Unusable),
     ] {
         assert_eq!(unit(&files, name).state, expected, "{name}");
     }
@@ -151,10 +154,7 @@ fn who_pulls_whom() {
     assert_eq!(say(&pulled.pulled_in_by), ["Wants b.service", "Wants multi-user.target", "Wants target"]);
     assert_eq!(pulled.commands[0].command.argv[1], b"x");
     assert_eq!(say(&unit(&files, "b.service").pulls), ["Wants a@x.service"]);
-    assert_eq!(
-        say(&unit(&files, "multi-user.target").pulls),
-        ["Wants a@x.service"]
-    );
+    assert_eq!(say(&unit(&files, "multi-user.target").pulls), ["Wants a@x.service"]);
 }
 
 #[test]
