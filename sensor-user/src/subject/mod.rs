@@ -6,3 +6,4 @@ pub mod part;
 pub mod place;
 pub mod service;
 pub mod tools;
+pub mod unit;
