@@ -77,6 +77,8 @@ pub mod kind {
     pub const TOOLS: u16 = 72;
     /// What a file says: read because the pipeline wants to know, or found at start.
     pub const FILE_CONTENT: u16 = 73;
+    /// All files of a survey were told.
+    pub const SURVEYED: u16 = 74;
 
     /// The name of a kind for metrics and messages; `None` where there is no such kind.
     #[must_use]
@@ -112,6 +114,7 @@ pub mod kind {
             LOSS => "loss",
             TOOLS => "tools",
             FILE_CONTENT => "file_content",
+            SURVEYED => "surveyed",
             _ => return None,
         })
     }

@@ -32,7 +32,7 @@ impl Default for Limits {
 }
 
 /// Greatest kind plus one.
-const KINDS: usize = kind::FILE_CONTENT as usize + 1;
+const KINDS: usize = kind::SURVEYED as usize + 1;
 
 /// Figures of a [`Pipeline`], all since its beginning.
 #[derive(Clone, Debug)]
@@ -56,7 +56,7 @@ pub struct Stats {
     /// Ended processes taken out of a long row of ancestors.
     pub processes_spliced: u64,
     /// The bounded tables.
-    pub tables: [Table; 8],
+    pub tables: [Table; 9],
 }
 
 /// A bounded table.
@@ -148,6 +148,7 @@ impl Pipeline {
             Event::Exec(event) => {
                 if let Some(handle) = lineage.exec(&event) {
                     findings.extend(detector.exec(&event, handle, lineage));
+                    detector.service_started(&event, handle, lineage);
                 }
             }
             Event::Exit(record) => lineage.exit(&record),
@@ -183,6 +184,7 @@ impl Pipeline {
                 }
             }
             UserRecord::Tools(tools) => detector.tools_found(&tools.tools),
+            UserRecord::Surveyed(surveyed) => self.findings.extend(detector.surveyed(surveyed.id)),
             UserRecord::FileContent(content) => {
                 detector.content(&content, &mut |finding| self.completed.push(finding));
             }
@@ -225,6 +227,7 @@ impl Pipeline {
         let (windows, windows_max) = self.collapse.windows();
         let held = self.collapse.held();
         let (files, files_max) = self.detector.remembered_files();
+        let (units, units_max, unit_bytes, units_refused) = self.detector.unit_files();
         let (awaited, awaited_max) = self.detector.awaited_contents();
         let plain = |name, entries, capacity| Table { name, entries, capacity, bytes: 0, evicted: 0 };
         Stats {
@@ -255,6 +258,7 @@ impl Pipeline {
                 },
                 plain("tools", tools.len(), tools.capacity()),
                 plain("files", files, files_max),
+                Table { bytes: unit_bytes, evicted: units_refused, ..plain("unit_files", units, units_max) },
                 plain("awaited_contents", awaited, awaited_max),
                 plain("held", held.len(), held.capacity()),
                 plain("windows", windows, windows_max),

@@ -9,7 +9,7 @@ use sensor_common::record::{
 use serde::de::DeserializeOwned;
 use zerocopy::FromBytes;
 
-use super::content::FileContent;
+use super::content::{FileContent, Surveyed};
 use super::path::PathView;
 use super::user::{CgroupSnapshot, FileFound, Host, Loss, ProcessSnapshot, Tools, Users, Watch};
 
@@ -126,6 +126,8 @@ pub enum UserRecord {
     Tools(Tools),
     /// `FILE_CONTENT`.
     FileContent(FileContent),
+    /// `SURVEYED`.
+    Surveyed(Surveyed),
 }
 
 /// Why bytes are no record.
@@ -317,6 +319,7 @@ impl<'a> Body<'a> {
             kind::LOSS => UserRecord::Loss(self.json()?),
             kind::TOOLS => UserRecord::Tools(self.json()?),
             kind::FILE_CONTENT => UserRecord::FileContent(self.json()?),
+            kind::SURVEYED => UserRecord::Surveyed(self.json()?),
             other => return Err(DecodeError::UnknownKind { kind: other }),
         })
     }

@@ -9,7 +9,7 @@ use sensor_common::record::{counter, kind};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::MissedTickBehavior;
 
-use super::contents::Contents;
+use super::contents::{self, Contents};
 use super::files::Files;
 use super::stream::Stream;
 use super::watching::{Marks, Watching};
@@ -188,7 +188,7 @@ impl Daemon {
                 _ = signals.reload.recv() => self.reload(args, levels),
                 _ = figures.tick() => self.bring_figures_up_to_date(),
                 () = tokio::time::sleep_until(walk_at.into()) => self.walk()?,
-                content = self.contents.answer() => self.stream.tell(kind::FILE_CONTENT, &content),
+                answer = self.contents.answer() => contents::tell(&answer, &mut self.stream),
                 woken = self.files.woken() => woken.context("cannot wait for file events")?,
                 woken = self.ring.woken() => woken.context("cannot wait for the ring buffer")?,
                 _ = look.tick() => {}

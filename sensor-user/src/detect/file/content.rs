@@ -5,9 +5,13 @@ use sensor_common::record::kind;
 use super::case::Case;
 use crate::detect::detector::Detector;
 use crate::detect::finding::{Finding, Phase};
+use crate::detect::units::{Manager, Units, home_of};
 use crate::event::content::{Expected, FileContent, Found, Want};
 use crate::event::path::lossy;
+use crate::subject::place::Place;
 use crate::subject::service::UnitPart;
+use crate::subject::unit::effective::{Effective, Run};
+use crate::subject::unit::exec::Command;
 
 /// Paths whose content findings wait for.
 pub(in crate::detect) const AWAITED_MAX: usize = 1024;
@@ -16,10 +20,16 @@ const FINDINGS_PER_PATH: usize = 4;
 /// Entries of one directory that are asked for.
 const ENTRIES_MAX: usize = crate::event::content::NAMES_MAX;
 
+/// New commands of a unit that an alert tells, and bytes of each.
+const COMMANDS_TOLD: usize = 8;
+const COMMAND_TOLD: usize = 512;
+
 /// A finding that waits.
 #[derive(Clone, Debug)]
 pub(in crate::detect) struct Awaiting {
     finding: Finding,
+    /// The unit, and whose.
+    unit: Option<(Vec<u8>, Manager)>,
     /// It is about the directory that the path lies in, so more than one file belongs to it.
     directory: bool,
 }
@@ -42,8 +52,10 @@ impl Detector {
             return;
         }
         let Some(path) = host_path(case) else { return };
-        self.want(Want { path: path.to_vec(), expected });
-        let awaiting = Awaiting { finding: finding.clone(), directory: false };
+        self.want(Want::File { path: path.to_vec(), expected });
+        self.written.insert(path.to_vec(), record.header.boottime_ns);
+        let unit = of_unit(case).map(|manager| (case.part.name.to_vec(), manager));
+        let awaiting = Awaiting { finding: finding.clone(), unit, directory: false };
         self.await_as(path, awaiting);
         finding.awaits_content = true;
     }
@@ -52,7 +64,8 @@ impl Detector {
     pub(in crate::detect) fn await_again(&mut self, finding: &mut Finding) {
         if finding.awaits_content {
             let path = finding.subject.clone().into_bytes();
-            self.await_as(&path, Awaiting { finding: finding.clone(), directory: false });
+            let unit = self.awaiting.get(&path).and_then(|all| all.first()?.unit.clone());
+            self.await_as(&path, Awaiting { finding: finding.clone(), unit, directory: false });
         }
     }
 
@@ -74,16 +87,29 @@ impl Detector {
 
     /// What the files that were asked for say.
     pub fn content(&mut self, content: &FileContent, out: &mut impl FnMut(Finding)) {
+        if let Some(id) = content.survey {
+            self.compare(id, content);
+        }
         let awaiting = self.awaiting.remove(&content.path).unwrap_or_default();
+        let effective = |units: &Units, one: &Awaiting| {
+            one.unit.as_ref().and_then(|(name, manager)| units.effective(manager, name))
+        };
+        let before: Vec<Option<Effective>> = awaiting.iter().map(|one| effective(&self.units, one)).collect();
+        self.units.take(content);
+        let is_directory = matches!(content.found.end(), Found::Directory { .. });
         if let Found::Directory { names, .. } = content.found.end() {
             if !content.baseline {
                 self.look_into(&content.path, names.iter().map(|name| name.0.as_slice()), &awaiting);
             }
         }
-        for mut one in awaiting {
+        for (mut one, before) in awaiting.into_iter().zip(before) {
             describe(&mut one.finding, &content.found);
+            if let Some(after) = effective(&self.units, &one) {
+                weigh_unit(&mut one.finding, before.as_ref(), &after);
+            }
             one.finding.awaits_content = false;
-            one.finding.phase = if one.directory { Phase::Held } else { Phase::Closing };
+            // Of a directory more is to come: it is told when its time is up.
+            one.finding.phase = if one.directory || is_directory { Phase::Held } else { Phase::Closing };
             out(one.finding);
         }
     }
@@ -92,7 +118,7 @@ impl Detector {
     fn look_into<'a>(&mut self, path: &[u8], names: impl Iterator<Item = &'a [u8]>, awaiting: &[Awaiting]) {
         for name in names {
             let below = [path, name].join(&b'/');
-            self.want(Want { path: below.clone(), expected: Expected::Anything });
+            self.want(Want::File { path: below.clone(), expected: Expected::Anything });
             for one in awaiting {
                 self.await_as(&below, Awaiting { directory: true, ..one.clone() });
             }
@@ -100,9 +126,46 @@ impl Detector {
     }
 }
 
+/// Whose unit a file is part of; `None` where it is none of a unit's.
+fn of_unit(case: &Case<'_>) -> Option<Manager> {
+    let Place::In { scope, owner, .. } = case.place else { return None };
+    let unit = matches!(
+        case.part.part,
+        UnitPart::Fragment | UnitPart::Alias | UnitPart::DropIn | UnitPart::DependencyLink
+    );
+    unit.then(|| Manager { scope, owner, home: home_of(case.path).to_vec() })
+}
+
+/// What a unit comes to after a change, and what of that is new since `before`.
+pub(in crate::detect) fn weigh_unit(finding: &mut Finding, before: Option<&Effective>, after: &Effective) {
+    let new = |command: &&Run| {
+        before.is_none_or(|before| before.commands.iter().all(|known| known.command != command.command))
+    };
+    for run in after.commands.iter().filter(new).take(COMMANDS_TOLD) {
+        finding.reason(0, format!("{}={}", run.key.name(), command_line(&run.command)));
+    }
+}
+
+/// A command on one line.
+fn command_line(command: &Command) -> String {
+    let mut line = lossy(&command.path).into_owned();
+    for argument in command.argv.iter().skip(1) {
+        line.push(' ');
+        line.push_str(&lossy(argument));
+        if line.len() > COMMAND_TOLD {
+            break;
+        }
+    }
+    if line.len() > COMMAND_TOLD {
+        let cut = (0..=COMMAND_TOLD).rev().find(|at| line.is_char_boundary(*at)).unwrap_or(0);
+        line.truncate(cut);
+        line.push('…');
+    }
+    line
+}
+
 /// Where the daemon finds the file; `None` where the host's path is not known.
 fn host_path<'a>(case: &Case<'a>) -> Option<&'a [u8]> {
-    use crate::subject::place::Place;
     let known = matches!(case.place, Place::In { .. }) && case.path.starts_with(b"/");
     (known && case.part.part != UnitPart::Directory).then_some(case.path)
 }

@@ -312,6 +312,19 @@ impl<'a> View<'a> {
         found
     }
 
+    /// Every path at which a part of the unit of a name can lie: its file, its template's, and the directories of
+    /// drop-ins that belong to it. Whether anything is there is not asked.
+    pub fn candidates(&self, name: &[u8]) -> Vec<Vec<u8>> {
+        let Some(parsed) = Name::parse(name) else { return Vec::new() };
+        let names: Vec<Vec<u8>> = std::iter::once(name.to_vec()).chain(parsed.template()).collect();
+        let drop_ins = bases(name).into_iter().chain([parsed.kind.suffix().to_vec()]);
+        let leaves: Vec<Vec<u8>> =
+            names.into_iter().chain(drop_ins.map(|base| [&base[..], b".d"].concat())).collect();
+        self.unit_directories()
+            .flat_map(|directory| leaves.iter().map(move |leaf| join(directory, leaf)))
+            .collect()
+    }
+
     /// The directories of the load path, without links.
     pub fn unit_directories(&self) -> impl Iterator<Item = &[u8]> {
         self.directories.iter().map(|(_, directory)| &directory[..])
