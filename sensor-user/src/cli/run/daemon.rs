@@ -203,6 +203,7 @@ impl Daemon {
                 stream.take(record);
                 watching.observe(record, config, users);
                 files.observe(record);
+                stream.room()
             });
             let taken = files.read(|record| {
                 stream.take(record);
