@@ -70,12 +70,10 @@ fn option<T>(value: Option<&T>, weight: impl Fn(&T) -> usize) -> usize {
     value.map_or(0, weight)
 }
 
-#[expect(clippy::ptr_arg, reason = "what was allocated counts, not what is in use")]
 fn text(text: &String) -> usize {
     if text.capacity() == 0 { 0 } else { text.capacity() + ALLOCATION }
 }
 
-#[expect(clippy::ptr_arg, reason = "what was allocated counts, not what is in use")]
 fn list<T>(items: &Vec<T>, weight: impl Fn(&T) -> usize) -> usize {
     let own = if items.capacity() == 0 { 0 } else { items.capacity() * size_of::<T>() + ALLOCATION };
     own + items.iter().map(weight).sum::<usize>()
