@@ -21,13 +21,13 @@ use crate::lineage::{self, Lineage};
 pub struct Limits {
     /// Of the lineage.
     pub lineage: lineage::Limits,
-    /// Incidents that are held back at most.
-    pub held: usize,
+    /// Bytes of the incidents that are held back; the repeats that are kept may have as many.
+    pub incident_bytes: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { lineage: lineage::Limits::default(), held: 4096 }
+        Self { lineage: lineage::Limits::default(), incident_bytes: 1 << 20 }
     }
 }
 
@@ -112,7 +112,7 @@ impl Pipeline {
         Self {
             lineage: Lineage::new(limits.lineage),
             detector: Detector::default(),
-            collapse: Collapse::new(limits.held),
+            collapse: Collapse::new(limits.incident_bytes),
             now: 0,
             findings: Vec::new(),
             completed: Vec::new(),
@@ -224,7 +224,7 @@ impl Pipeline {
     pub fn stats(&self) -> Stats {
         let (table, images, cgroups) = (self.lineage.table(), self.lineage.images(), self.lineage.cgroups());
         let (watches, tools) = (self.detector.watches(), self.detector.known_tools());
-        let (windows, windows_max) = self.collapse.windows();
+        let (windows, windows_max, repeat_bytes) = self.collapse.windows();
         let held = self.collapse.held();
         let (files, files_max) = self.detector.remembered_files();
         let (units, units_max, unit_bytes, units_refused) = self.detector.unit_files();
@@ -260,8 +260,8 @@ impl Pipeline {
                 plain("files", files, files_max),
                 Table { bytes: unit_bytes, evicted: units_refused, ..plain("unit_files", units, units_max) },
                 plain("awaited_contents", awaited, awaited_max),
-                plain("held", held.len(), held.capacity()),
-                plain("windows", windows, windows_max),
+                Table { bytes: held.bytes(), ..plain("held", held.len(), 0) },
+                Table { bytes: repeat_bytes, ..plain("windows", windows, windows_max) },
             ],
         }
     }

@@ -100,7 +100,7 @@ fn probe(args: &Args) -> Report {
     };
     let options = load::Options { object: args.object.clone(), ..load::Options::default() };
     for backend in Backend::ALL {
-        let mut loaded = load::load(backend, &btf, &options);
+        let mut loaded = load::load(backend, &options);
         if backend == Backend::Fanotify {
             // Its file side is no program.
             loaded = loaded.and_then(|loaded| Ok(Fanotify::new().map(|_| loaded)?));

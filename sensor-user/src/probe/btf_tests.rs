@@ -258,3 +258,15 @@ proptest! {
         interrogate(bytes);
     }
 }
+
+#[test]
+fn what_is_attached_to_keeps_its_number() {
+    let targets = ["f", "none", "outer"].map(|name| Target::Function(name.to_owned()));
+    let only = Btf::parse(Btf::parse(sample()).unwrap().only(&targets)).unwrap();
+    assert_eq!(only.find_id("f", &[KIND_FUNC]), Some(7));
+    // Six placeholders, and nothing else has a name.
+    assert_eq!(only.types.len(), 8);
+    assert!((1..7).all(|id| only.get(id).unwrap().name == 0 && only.get(id).unwrap().kind == KIND_FORWARD));
+    let aya = aya::Btf::parse(&Btf::parse(sample()).unwrap().only(&targets), aya::Endianness::default());
+    aya.expect("aya reads it");
+}

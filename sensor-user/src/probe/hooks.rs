@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::btf::Btf;
+use super::btf::{Btf, Target};
 
 /// How file operations are seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,6 +60,18 @@ pub enum Attach {
     Fentry(&'static str),
     /// To a tracepoint, with typed arguments.
     Tracepoint(&'static str),
+}
+
+impl Attach {
+    /// What aya looks up in the kernel's BTF to attach it.
+    #[must_use]
+    pub fn target(&self) -> Target {
+        match self {
+            Self::Lsm(name) => Target::Function(format!("bpf_lsm_{name}")),
+            Self::Fentry(function) => Target::Function((*function).to_owned()),
+            Self::Tracepoint(name) => Target::Typedef(format!("btf_trace_{name}")),
+        }
+    }
 }
 
 /// One program of a backend.

@@ -19,7 +19,6 @@ use rustix::process::Pid;
 use sensor_common::record::kind;
 use sensor_user::config::Watch;
 use sensor_user::event::user::WatchClass;
-use sensor_user::probe::btf::Btf;
 use sensor_user::probe::hooks::{Backend, Hook};
 use sensor_user::probe::load::{self, Loaded, Options};
 use sensor_user::probe::mark::MapMarker;
@@ -136,12 +135,11 @@ fn report() -> Result<Report> {
     };
     let specs = prepare().context("cannot prepare the filesystem")?;
     let mut worker = Worker::start()?;
-    let btf = Btf::of_running_kernel()?;
     let mut figures = Vec::new();
 
     // The first round after the boot shares the processor with the kernel's own late work; and once programs
     // have been loaded and gone again, the kernel hands out memory differently, which shows in what processes cost.
-    let warm_up = load_object(EMPTY, backend, &btf)?;
+    let warm_up = load_object(EMPTY, backend)?;
     for operation in &OPERATIONS {
         worker.measure(operation, &mut || Ok(()))?;
     }
@@ -151,7 +149,7 @@ fn report() -> Result<Report> {
         figures.push(Figure { phase: "baseline", operation: operation.name, instructions, programs: vec![] });
     }
 
-    let empty = load_object(EMPTY, backend, &btf)?;
+    let empty = load_object(EMPTY, backend)?;
     for operation in &OPERATIONS {
         let instructions = worker.measure(operation, &mut || Ok(()))?;
         let programs = worker.measure_programs(operation, &empty.hooks, &mut || Ok(()))?;
@@ -159,7 +157,7 @@ fn report() -> Result<Report> {
     }
     drop(empty);
 
-    let mut sensor = load_object(SENSOR, backend, &btf)?;
+    let mut sensor = load_object(SENSOR, backend)?;
     let mut watches = WatchSet::new(MapMarker::new(&mut sensor)?, "/", specs);
     if let Some(error) = watches.resolve()?.errors.into_iter().next() {
         return Err(error.into());
@@ -193,9 +191,9 @@ fn report() -> Result<Report> {
     Ok(Report { objects, names, figures })
 }
 
-fn load_object(path: &str, backend: Backend, btf: &Btf) -> Result<Loaded> {
+fn load_object(path: &str, backend: Backend) -> Result<Loaded> {
     let options = Options { object: Some(PathBuf::from(path)), ..Options::default() };
-    load::load(backend, btf, &options).with_context(|| format!("{path}, backend {}", backend.name()))
+    load::load(backend, &options).with_context(|| format!("{path}, backend {}", backend.name()))
 }
 
 /// The process that does what is measured: a small one of its own, because what a fork costs depends on how much the

@@ -1,14 +1,16 @@
 //! The program that boots as init in the micro VM.
 //!
 //! `/init hooks BACKEND` tries every hook with the backend `lsm` or `fentry`; `/init burst BACKEND` counts what a flood
-//! leaves. Each result is a line on the result port: `ok NAME`, `not ok NAME: ...` or `skipped NAME: reason`; the last
+//! leaves, of the daemon and of the library. Each result is a line on the result port: `ok NAME`, `not ok NAME: ...` or `skipped NAME: reason`; the last
 //! line is `EXIT n`.
 
 mod burst;
 mod case;
 mod context;
+mod daemon;
 mod data;
 mod filesystems;
+mod flood;
 mod lives;
 mod mounts;
 mod names;

@@ -101,9 +101,11 @@ const STAGES: [Stage; 8] = [
     ("hooks", "every file and process operation, four kernels, two backends, in micro VMs", |built| {
         guest::hooks(&built.programs()?, &built.objects())
     }),
-    ("burst", "a flood of execs and writes with 500 watched writes in it, in a micro VM", |built| {
-        guest::burst(&built.programs()?)
-    }),
+    (
+        "burst",
+        "floods of execs and of watched writes, against the daemon and the library, in a micro VM",
+        |built| guest::burst(&built.programs()?),
+    ),
     ("e2e", "a Debian with systemd, docker and podman, from the unit file to the journal", |built| {
         e2e::run(&built.programs()?.sensor)
     }),
