@@ -42,6 +42,7 @@ kernel_layout! {
     inode_uid = "inode.i_uid", true;
     inode_gid = "inode.i_gid", true;
     sb_dev = "super_block.s_dev", true;
+    dentry_sb = "dentry.d_sb", true;
     dentry_parent = "dentry.d_parent", true;
     dentry_inode = "dentry.d_inode", true;
     dentry_name = "dentry.d_name.name", true;

@@ -20,7 +20,7 @@ pub const FILENAME_MAX: usize = 256;
 /// Bytes of a string that a record carries beside its paths (a symlink's target, a mount's source) at most.
 pub const EXTRA_MAX: usize = 512;
 
-/// Bytes of the Bloom filter over watched inode numbers: with 1,000 watched objects, 1.5% of the others pass it.
+/// Bytes of each Bloom filter over watched objects: with 1,000 watched objects, 1.5% of the others pass it.
 pub const BLOOM_BYTES: usize = 1 << 16;
 
 /// Entries of the watch map: directories, anchors and the single files that userspace names.

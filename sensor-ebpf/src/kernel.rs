@@ -29,13 +29,20 @@ pub static FACTS: KernelFacts = KernelFacts {
 #[unsafe(no_mangle)]
 pub static mut LEARNER: u32 = u32::MAX;
 
-/// The Bloom filter, in `.bss`; see [`sensor_common::watch::bloom_position`].
+/// A Bloom filter; see [`sensor_common::watch::bloom_position`].
+pub type Bloom = [u8; limits::BLOOM_BYTES];
+
+/// The filter for an object and its parent, in `.bss`.
 #[unsafe(no_mangle)]
-pub static mut BLOOM: [u8; limits::BLOOM_BYTES] = [0; limits::BLOOM_BYTES];
+pub static mut NEAR: Bloom = [0; limits::BLOOM_BYTES];
+
+/// The filter for what lies above.
+#[unsafe(no_mangle)]
+pub static mut FAR: Bloom = [0; limits::BLOOM_BYTES];
 
 /// Always 0, which the verifier cannot know.
 #[unsafe(no_mangle)]
-pub static mut ZERO: u32 = 0;
+pub static mut ZERO: u64 = 0;
 
 /// Records on their way to userspace.
 #[map]
@@ -136,7 +143,7 @@ pub fn opaque(mut value: u64) -> u64 {
 /// The value, about which the verifier knows nothing any more. A loop's exits then look alike to it, and what follows
 /// is verified once instead of once for each exit.
 #[inline(always)]
-pub fn forgotten(value: u32) -> u32 {
+pub fn forgotten(value: u64) -> u64 {
     // SAFETY: a plain integer that nothing writes.
     value.wrapping_add(unsafe { read_volatile(&raw const ZERO) })
 }
