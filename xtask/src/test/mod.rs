@@ -3,6 +3,7 @@
 mod e2e;
 mod guest;
 mod host;
+mod units;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -76,10 +77,11 @@ impl Built {
 type Stage = (&'static str, &'static str, fn(&mut Built) -> Result<Tally>);
 
 /// In this order: what fails fast comes first.
-const STAGES: [Stage; 7] = [
+const STAGES: [Stage; 8] = [
     ("format", "cargo fmt --check", |_| host::format()),
     ("lint", "clippy and rustdoc, without warnings", |_| host::lint()),
     ("unit", "cargo test of the workspace", |_| host::unit()),
+    ("units", "effective units against systemd's own, on those of Debian packages", |_| units::run()),
     ("object", "the committed kernel object is what its sources give", object),
     ("hooks", "every file and process operation, four kernels, two backends, in micro VMs", |built| {
         guest::hooks(&built.programs()?, &built.objects())
