@@ -15,6 +15,7 @@ use sensor_user::subject::unit::effective::{Effective, State, effective};
 use sensor_user::subject::unit::key::Key;
 use sensor_user::subject::unit::load::{LoadPath, View};
 use sensor_user::subject::unit::pull::How;
+use sensor_user::subject::unit::signals::{self, Weight};
 use sensor_user::subject::unit::store::UnitFiles;
 
 /// The load path below a root; without what needs a running system.
@@ -142,6 +143,27 @@ fn difference(ours: Verdict, theirs: Verdict) -> Option<String> {
     (ours != theirs).then(|| format!("ours   {ours:?}\ntheirs {theirs:?}"))
 }
 
+/// Units of packages are to say next to nothing by themselves: what each says counts against it once it is changed.
+fn quiet(view: &View<'_>) {
+    let known = view.units();
+    let mut strong = Vec::new();
+    let mut weak = 0;
+    for name in &known {
+        let unit = effective(view, text(name).replace("@.", "@i.").as_bytes()).unwrap();
+        for signal in signals::unit::signals(&unit, &known) {
+            match signal.weight {
+                Weight::Note => {}
+                Weight::Weak => weak += 1,
+                Weight::Strong | Weight::Damning => {
+                    strong.push(format!("{}: {} {:?} {}", text(name), signal.slug, signal.weight, signal.why));
+                }
+            }
+        }
+    }
+    println!("of {} units of packages {} say something strong, {weak} something weak", known.len(), strong.len());
+    println!("{}", strong.join("\n"));
+}
+
 fn skipped(why: &str) {
     println!("skipped unit_semantics: {why}");
     assert!(std::env::var_os("SVCSENSOR_REQUIRE_TOOLS").is_none(), "{why}");
@@ -212,6 +234,7 @@ fn units_of_packages_are_what_systemd_makes_of_them() {
             differences.push(format!("{shown}\n{difference}"));
         }
     }
+    quiet(&view);
     println!("{compared} units of packages compared; ours took {:?} each", spent / compared.max(1) as u32);
     assert!(compared > 200, "only {compared} units");
     assert!(differences.is_empty(), "{} of {compared} differ\n{}", differences.len(), differences.join("\n"));

@@ -432,4 +432,4 @@ fn is_user_name(name: &[u8]) -> bool {
 
 #[cfg(test)]
 #[path = "effective_tests.rs"]
-mod tests;
+pub(in crate::subject::unit) mod tests;
