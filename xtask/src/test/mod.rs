@@ -4,6 +4,7 @@ mod deny;
 mod e2e;
 mod guest;
 mod host;
+mod units;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -97,6 +98,7 @@ const STAGES: [Stage; 8] = [
     ("lint", "clippy and rustdoc, without warnings", |_| host::lint()),
     ("deny", "cargo-deny: licences, doubled crates and sources of all dependencies", |_| deny::deny()),
     ("unit", "cargo test of the workspace", |_| host::unit()),
+    ("units", "effective units against systemd's own, on those of Debian packages", |_| units::run()),
     ("object", "the committed kernel object is what its sources give", object),
     ("hooks", "every file and process operation, four kernels, two backends, in micro VMs", |built| {
         guest::hooks(&built.programs()?, &built.objects())

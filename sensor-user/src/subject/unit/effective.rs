@@ -26,10 +26,8 @@ pub enum State {
     Loaded,
     /// It is masked: a link to /dev/null, or a file of no length.
     Masked,
-    /// There is no file of it, or its alias leads to none. Drop-ins alone make no unit, but for those types that need no file.
+    /// There is no file of it, or its alias leads to none or in a circle. Drop-ins alone make no unit, but for those types that need no file.
     Missing,
-    /// Its aliases lead in a circle.
-    Unusable,
     /// It is refused (see the problems). What could be read of it is told all the same.
     Refused,
     /// Its file is a link to one that the store does not hold.
@@ -131,8 +129,7 @@ pub fn effective(view: &View<'_>, name: &[u8]) -> Option<Effective> {
             Fragment::Path(_) => State::Loaded,
             // `unit_load_fragment_and_dropin`, src/core/unit.c, and its callers.
             Fragment::Missing if matches!(kind, Type::Slice | Type::Scope | Type::Device) => State::Loaded,
-            Fragment::Missing | Fragment::Dangling => State::Missing,
-            Fragment::Loop => State::Unusable,
+            Fragment::Missing | Fragment::Dangling | Fragment::Loop => State::Missing,
         },
         files: path.iter().cloned().chain(drop_ins).collect(),
         fragment: path.is_some(),
@@ -435,4 +432,4 @@ fn is_user_name(name: &[u8]) -> bool {
 
 #[cfg(test)]
 #[path = "effective_tests.rs"]
-mod tests;
+pub(in crate::subject::unit) mod tests;

@@ -125,7 +125,7 @@ fn states() {
         ("e.service", State::Missing),
         ("f.slice", State::Loaded),
         ("g.service", State::Missing),
-        ("h.service", State::Unusable),
+        ("h.service", State::Missing),
     ] {
         assert_eq!(unit(&files, name).state, expected, "{name}");
     }

@@ -14,7 +14,7 @@ pub const FILE_MAX: usize = 1024 * 1024;
 pub const ASSIGNMENTS_MAX: usize = 8192;
 
 /// What an entry is counted for beyond its bytes: the tree's share and the allocations.
-pub const ENTRY_COST: usize = 96;
+pub const ENTRY_COST: usize = 160;
 
 /// Most symlinks that are followed in one path (`ELOOP`, path_resolution(7)).
 const LINKS_MAX: usize = 40;
