@@ -8,7 +8,7 @@ use super::detector::Detector;
 use super::finding::{Finding, Who};
 use super::memory::Recent;
 use super::rules;
-use super::units::Manager;
+use super::units::{Manager, weigh};
 use crate::event::content::{FileContent, Want};
 use crate::event::decode::ExecEvent;
 use crate::event::path::lossy;
@@ -16,7 +16,7 @@ use crate::lineage::Lineage;
 use crate::lineage::cgroup;
 use crate::lineage::table::Handle;
 use crate::subject::service::{File, Scope, Unit, UnitPart};
-use crate::subject::unit::effective::State;
+use crate::subject::unit::effective::{Effective, State};
 
 /// Services under examination.
 const SURVEYS_MAX: usize = 256;
@@ -49,6 +49,8 @@ struct Survey {
     manager: Manager,
     executed: Vec<u8>,
     unseen: Vec<Vec<u8>>,
+    /// What the unit was, as far as it was known.
+    before: Option<Effective>,
 }
 
 impl Default for Effects {
@@ -81,7 +83,11 @@ impl Detector {
             manager: service.manager,
             executed,
             unseen: Vec::new(),
+            before: None,
         };
+        // What differs is put into the store as it is read.
+        let survey =
+            Survey { before: self.units.effective(&survey.manager, survey.unit.as_bytes()), ..survey };
         self.effects.surveys.insert(id, survey);
     }
 
@@ -114,8 +120,7 @@ impl Detector {
         let mut finding =
             Finding::new(rule, survey.boottime_ns, "process_exec", subject.clone()).by(Some(survey.who));
         finding.event_type = "start";
-        finding.unit =
-            Some(Unit { name: survey.unit.clone(), part: UnitPart::Fragment, scope: survey.manager.scope });
+        finding.unit = Some(Unit::new(survey.unit.clone(), UnitPart::Fragment, survey.manager.scope));
         if missing {
             finding.reason(0, format!("it runs {}", lossy(&survey.executed)));
         } else {
@@ -125,7 +130,7 @@ impl Detector {
             finding.reason(0, format!("nor was anybody seen writing {}", lossy(path)));
         }
         if let Some(effective) = &effective {
-            super::file::weigh_unit(&mut finding, None, effective);
+            weigh(&mut finding, survey.before.as_ref(), effective, self.units.packaged());
         }
         Some(finding)
     }

@@ -1,10 +1,16 @@
 //! The unit files of the machine, as far as they were read: what a unit was before a change, and what it is after it.
 
+use std::collections::BTreeSet;
+
+use super::finding::Finding;
 use crate::event::content::{FileContent, Found};
 use crate::subject::name::is_type;
 use crate::subject::service::Scope;
+use crate::subject::unit::change::{Change, changes};
 use crate::subject::unit::effective::{Effective, effective};
-use crate::subject::unit::load::{LoadPath, View};
+use crate::subject::unit::load::{LoadPath, View, split};
+use crate::subject::unit::signals::Weight;
+use crate::subject::unit::signals::unit::signals;
 use crate::subject::unit::store::{Digest, ENTRY_COST, UnitFiles};
 
 /// Bytes of unit files that are kept. Debian with every desktop takes less than a tenth.
@@ -12,6 +18,14 @@ const BYTES_MAX: usize = 4 << 20;
 
 /// Files and links that are kept at most, were they empty.
 pub(super) const FILES_MAX: usize = BYTES_MAX / ENTRY_COST;
+
+/// Where distributions put their units.
+const DISTRIBUTION: [&[u8]; 2] = [b"/usr/lib/systemd/system", b"/usr/lib/systemd/user"];
+/// Their names that are kept.
+const PACKAGED_MAX: usize = 4096;
+/// Changes and signals that an alert tells.
+const CHANGES_TOLD: usize = 24;
+const SIGNALS_TOLD: usize = 12;
 
 /// Whose manager loads a unit, and in whose home.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,11 +52,13 @@ impl Manager {
 pub(super) struct Units {
     files: UnitFiles,
     refused: u64,
+    /// Names of units that lay among the distribution's when the sensor started.
+    packaged: BTreeSet<Vec<u8>>,
 }
 
 impl Default for Units {
     fn default() -> Self {
-        Self { files: UnitFiles::new(BYTES_MAX), refused: 0 }
+        Self { files: UnitFiles::new(BYTES_MAX), refused: 0, packaged: BTreeSet::new() }
     }
 }
 
@@ -80,6 +96,15 @@ impl Units {
             Found::Directory { .. } => Ok(()),
         };
         self.refused += u64::from(kept.is_err());
+        let (directory, name) = split(&path);
+        if content.baseline && DISTRIBUTION.contains(&directory) && self.packaged.len() < PACKAGED_MAX {
+            self.packaged.insert(name.to_vec());
+        }
+    }
+
+    /// Names of units that others imitate.
+    pub(super) fn packaged(&self) -> &BTreeSet<Vec<u8>> {
+        &self.packaged
     }
 
     /// What the files of `name` come to. `name` may be that of a directory of drop-ins for many units (`service`,
@@ -114,6 +139,41 @@ impl Units {
             Found::Absent => self.files.file(&path).is_none() && self.files.link(&path).is_none(),
             Found::Directory { .. } | Found::Special { .. } | Found::Unreadable { .. } => true,
         }
+    }
+}
+
+/// Tells what a unit comes to that it did not come to `before`, and what is suspicious about that. `packaged` are the
+/// names that others imitate.
+pub(super) fn weigh(
+    finding: &mut Finding,
+    before: Option<&Effective>,
+    after: &Effective,
+    packaged: &BTreeSet<Vec<u8>>,
+) {
+    let known = before.map(|before| signals(before, packaged)).unwrap_or_default();
+    let new = signals(after, packaged)
+        .into_iter()
+        .filter(|signal| !known.iter().any(|known| (known.slug, &known.why) == (signal.slug, &signal.why)));
+    let mut slugs = Vec::new();
+    for signal in new.take(SIGNALS_TOLD) {
+        finding.reason(points(signal.weight), signal.why);
+        if !slugs.contains(&signal.slug) {
+            slugs.push(signal.slug);
+        }
+    }
+    if let Some(unit) = &mut finding.unit {
+        unit.changes = changes(before, Some(after)).iter().take(CHANGES_TOLD).map(Change::sentence).collect();
+        unit.signals = slugs;
+    }
+}
+
+/// What a signal adds to the score.
+fn points(weight: Weight) -> i8 {
+    match weight {
+        Weight::Note => 0,
+        Weight::Weak => 5,
+        Weight::Strong => 15,
+        Weight::Damning => 30,
     }
 }
 

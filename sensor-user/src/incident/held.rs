@@ -61,6 +61,9 @@ impl Incident {
         if self.finding.event_type == "change" && later.event_type == "creation" {
             self.finding.event_type = later.event_type;
         }
+        if later.unit.as_ref().is_some_and(|unit| !unit.changes.is_empty() || !unit.signals.is_empty()) {
+            self.finding.unit = later.unit;
+        }
         // A file that is being created has no identity yet.
         if let (Some(known), Some(file)) = (&mut self.finding.file, later.file) {
             let other_path = known.other_path.take().or_else(|| file.other_path.clone());

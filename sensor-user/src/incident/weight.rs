@@ -32,7 +32,10 @@ pub fn weight(incident: &Incident) -> usize {
         + text(&finding.subject)
         + option(finding.completes.as_ref(), text)
         + file
-        + finding.unit.as_ref().map_or(0, |unit| text(&unit.name))
+        + finding
+            .unit
+            .as_ref()
+            .map_or(0, |unit| text(&unit.name) + list(&unit.changes, text) + list(&unit.signals, |_| 0))
         + service
         + list(&finding.reasons, reason)
         + list(reasons, reason)

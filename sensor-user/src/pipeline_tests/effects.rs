@@ -15,6 +15,10 @@ fn start(machine: &mut Machine, pid: u32, unit: &str, program: &str) {
     machine.exec(TaskContext { cgroup_id: SERVICE_GROUP, ..child }, program, 9000, &[program]);
 }
 
+fn changes(alert: &Alert) -> String {
+    alert.unit.as_ref().map(|unit| unit.changes.join("\n")).unwrap_or_default()
+}
+
 #[test]
 fn an_alert_tells_what_a_unit_will_run_once_its_file_was_read() {
     let mut machine = Machine::new();
@@ -29,8 +33,11 @@ fn an_alert_tells_what_a_unit_will_run_once_its_file_was_read() {
     machine.answer(wants[0].clone());
     let alert = machine.one();
     assert_eq!(alert.actions, ["file_create", "file_open_write", "file_close_write"]);
-    let reasons = reasons(&alert);
-    assert!(reasons.contains("+0 ExecStart=/tmp/x --now\n+0 ExecStopPost=/bin/true"), "{reasons}");
+    assert!(reasons(&alert).contains("+15 /tmp/x lies where everybody may write"), "{}", reasons(&alert));
+    let changes = changes(&alert);
+    assert!(changes.contains("/tmp/x --now") && changes.contains("/bin/true"), "{changes}");
+    assert_eq!(alert.unit.expect("a unit").signals, ["path.world-writable"]);
+    assert_eq!(alert.severity, crate::detect::rule::Severity::Critical);
 }
 
 #[test]
@@ -53,8 +60,8 @@ fn of_a_changed_unit_only_what_is_new_is_told() {
         text_file("[Service]\nExecStartPre=/tmp/new\n"),
     );
     machine.write(shell(), SYSTEM, "evil.service.d/x.conf");
-    let reasons = reasons(&machine.one());
-    assert!(reasons.contains("ExecStartPre=/tmp/new") && !reasons.contains("/usr/bin/old"), "{reasons}");
+    let changes = changes(&machine.one());
+    assert!(changes.contains("/tmp/new") && !changes.contains("/usr/bin/old"), "{changes}");
 }
 
 #[test]
@@ -72,7 +79,7 @@ fn a_directory_of_drop_ins_is_told_with_what_it_holds() {
     machine.rename(shell(), (NONE, "/root/d"), (SYSTEM, "evil.service.d"));
     machine.tick(300 * MS);
     let alerts = machine.alerts();
-    assert!(alerts.iter().any(|alert| reasons(alert).contains("ExecStart=/tmp/payload")), "{alerts:#?}");
+    assert!(alerts.iter().any(|alert| changes(alert).contains("/tmp/payload")), "{alerts:#?}");
 }
 
 #[test]
@@ -105,7 +112,8 @@ fn a_file_that_nobody_was_seen_writing_is_a_finding_when_it_takes_effect() {
             "raw (pid 2000, root, login alice) runs as evil.service because of {UNIT}, which nobody was seen writing"
         )
     );
-    assert!(reasons(&alert).contains("ExecStart=/tmp/raw"), "{}", reasons(&alert));
+    let changes = changes(&alert);
+    assert!(changes.contains("/tmp/raw") && changes.contains("/usr/bin/old"), "{changes}");
     // It is known from now on.
     machine.tick(60 * SECOND);
     start(&mut machine, 2001, "evil.service", "/tmp/raw");

@@ -155,12 +155,22 @@ fn quiet(view: &View<'_>) {
                 Weight::Note => {}
                 Weight::Weak => weak += 1,
                 Weight::Strong | Weight::Damning => {
-                    strong.push(format!("{}: {} {:?} {}", text(name), signal.slug, signal.weight, signal.why));
+                    strong.push(format!(
+                        "{}: {} {:?} {}",
+                        text(name),
+                        signal.slug,
+                        signal.weight,
+                        signal.why
+                    ));
                 }
             }
         }
     }
-    println!("of {} units of packages {} say something strong, {weak} something weak", known.len(), strong.len());
+    println!(
+        "of {} units of packages {} say something strong, {weak} something weak",
+        known.len(),
+        strong.len()
+    );
     println!("{}", strong.join("\n"));
 }
 

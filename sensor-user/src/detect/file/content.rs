@@ -5,13 +5,12 @@ use sensor_common::record::kind;
 use super::case::Case;
 use crate::detect::detector::Detector;
 use crate::detect::finding::{Finding, Phase};
-use crate::detect::units::{Manager, Units, home_of};
+use crate::detect::units::{Manager, Units, home_of, weigh};
 use crate::event::content::{Expected, FileContent, Found, Want};
 use crate::event::path::lossy;
 use crate::subject::place::Place;
 use crate::subject::service::UnitPart;
-use crate::subject::unit::effective::{Effective, Run};
-use crate::subject::unit::exec::Command;
+use crate::subject::unit::effective::Effective;
 
 /// Paths whose content findings wait for.
 pub(in crate::detect) const AWAITED_MAX: usize = 1024;
@@ -19,10 +18,6 @@ pub(in crate::detect) const AWAITED_MAX: usize = 1024;
 const FINDINGS_PER_PATH: usize = 4;
 /// Entries of one directory that are asked for.
 const ENTRIES_MAX: usize = crate::event::content::NAMES_MAX;
-
-/// New commands of a unit that an alert tells, and bytes of each.
-const COMMANDS_TOLD: usize = 8;
-const COMMAND_TOLD: usize = 512;
 
 /// A finding that waits.
 #[derive(Clone, Debug)]
@@ -105,7 +100,7 @@ impl Detector {
         for (mut one, before) in awaiting.into_iter().zip(before) {
             describe(&mut one.finding, &content.found);
             if let Some(after) = effective(&self.units, &one) {
-                weigh_unit(&mut one.finding, before.as_ref(), &after);
+                weigh(&mut one.finding, before.as_ref(), &after, self.units.packaged());
             }
             one.finding.awaits_content = false;
             // Of a directory more is to come: it is told when its time is up.
@@ -134,34 +129,6 @@ fn of_unit(case: &Case<'_>) -> Option<Manager> {
         UnitPart::Fragment | UnitPart::Alias | UnitPart::DropIn | UnitPart::DependencyLink
     );
     unit.then(|| Manager { scope, owner, home: home_of(case.path).to_vec() })
-}
-
-/// What a unit comes to after a change, and what of that is new since `before`.
-pub(in crate::detect) fn weigh_unit(finding: &mut Finding, before: Option<&Effective>, after: &Effective) {
-    let new = |command: &&Run| {
-        before.is_none_or(|before| before.commands.iter().all(|known| known.command != command.command))
-    };
-    for run in after.commands.iter().filter(new).take(COMMANDS_TOLD) {
-        finding.reason(0, format!("{}={}", run.key.name(), command_line(&run.command)));
-    }
-}
-
-/// A command on one line.
-fn command_line(command: &Command) -> String {
-    let mut line = lossy(&command.path).into_owned();
-    for argument in command.argv.iter().skip(1) {
-        line.push(' ');
-        line.push_str(&lossy(argument));
-        if line.len() > COMMAND_TOLD {
-            break;
-        }
-    }
-    if line.len() > COMMAND_TOLD {
-        let cut = (0..=COMMAND_TOLD).rev().find(|at| line.is_char_boundary(*at)).unwrap_or(0);
-        line.truncate(cut);
-        line.push('…');
-    }
-    line
 }
 
 /// Where the daemon finds the file; `None` where the host's path is not known.
