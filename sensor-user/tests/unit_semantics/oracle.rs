@@ -64,6 +64,9 @@ pub fn ask(directories: &[String], name: &str) -> Verdict {
         .env("SYSTEMD_LOG_LEVEL", "debug")
         .env("SYSTEMD_LOG_TARGET", "console")
         .env("HOME", "/root")
+        // Newer releases draw arrows otherwise.
+        .env("LC_ALL", "C")
+        .env("SYSTEMD_UTF8", "0")
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&out.stderr).into_owned();
