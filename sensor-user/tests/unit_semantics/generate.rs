@@ -49,7 +49,7 @@ const BASES: [&str; 10] = [
     "a.service",
 ];
 
-const LINES: [&str; 46] = [
+const LINES: [&str; 51] = [
     "[Service]",
     "[Service]",
     "[Unit]",
@@ -95,6 +95,11 @@ const LINES: [&str; 46] = [
     "Requires=r.service",
     "OnFailure=f@%n.service",
     "Upholds=up.service\rConflicts=c.service",
+    "Description=a\0ExecStartPre=/bin/nul",
+    "X-A=\u{fdd0}",
+    "\u{feff}ExecStartPre=/bin/bom",
+    "# comment\rExecStartPre=/bin/cr",
+    "ExecStartPre=/bin/x \\",
     "[broken",
 ];
 
@@ -116,11 +121,12 @@ fn content(chance: &mut Chance, whole: bool) -> String {
         if matches!(
             line,
             "[broken"
+                | "X-A=\u{fdd0}"
                 | "User=a:b"
                 | "ExecStart=bin/relative"
                 | "ExecStart=/bin/x 'open"
                 | "ExecStopPost=/bin/%Z"
-        ) && chance.below(4) != 0
+        ) && chance.below(8) != 0
         {
             continue;
         }
@@ -143,7 +149,7 @@ pub fn lay(root: &Path, seed: u64) -> Vec<String> {
     for directory in DIRECTORIES {
         fs::create_dir_all(root.join(directory)).unwrap();
     }
-    for _ in 0..14 {
+    for _ in 0..24 {
         let directory = root.join(chance.of(&DIRECTORIES));
         let name = chance.of(&UNITS);
         let path = directory.join(name);

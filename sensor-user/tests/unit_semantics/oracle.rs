@@ -39,6 +39,11 @@ pub fn missing() -> Option<String> {
     }
 }
 
+/// Whether a unit is of a type; types are told by small letters only.
+pub fn is_of_type(name: &str, kind: &str) -> bool {
+    name.rsplit_once('.').is_some_and(|(_, suffix)| suffix == kind)
+}
+
 /// The version of systemd.
 pub fn version() -> u32 {
     let out = Command::new("systemd-analyze").arg("--version").output().unwrap().stdout;
@@ -59,6 +64,9 @@ pub fn ask(directories: &[String], name: &str) -> Verdict {
         .env("SYSTEMD_LOG_LEVEL", "debug")
         .env("SYSTEMD_LOG_TARGET", "console")
         .env("HOME", "/root")
+        // Newer releases draw arrows otherwise.
+        .env("LC_ALL", "C")
+        .env("SYSTEMD_UTF8", "0")
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&out.stderr).into_owned();
@@ -84,7 +92,7 @@ fn parse(dump: &str) -> Unit {
     let mut list = None;
     for line in dump.lines().map(str::trim) {
         if let Some(name) = line.strip_prefix("-> Unit ") {
-            unit.name = name.trim_end_matches(':').to_owned();
+            name.trim_end_matches(':').clone_into(&mut unit.name);
         } else if let Some(key) = line.strip_prefix("-> ") {
             list = Some(key.trim_end_matches(':').to_owned());
         } else if let Some((key, value)) = line.split_once(": ") {
@@ -103,7 +111,7 @@ fn parse(dump: &str) -> Unit {
                 key if DEPENDENCIES.contains(&key) && value.contains("origin-file") => {
                     let (name, origins) = value.split_once(" (").expect("the origins");
                     // The slice is a setting of its own.
-                    if !origins.contains("slice-property") && !name.ends_with(".slice") {
+                    if !origins.contains("slice-property") && !is_of_type(name, "slice") {
                         unit.dependencies.insert(format!("{key} {name}"));
                     }
                 }

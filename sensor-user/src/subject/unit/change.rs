@@ -260,9 +260,9 @@ pub fn shown(command: &Command) -> String {
     let mut text: String = marks.iter().filter_map(|(set, mark)| set.then_some(*mark)).collect();
     text += &told(&command.path);
     for argument in command.argv.iter().skip(usize::from(!own_argv0)) {
-        let plain = !argument.is_empty() && !argument.iter().any(|byte| byte.is_ascii_whitespace());
-        let argument = told(argument);
-        text += &if plain { format!(" {argument}") } else { format!(" '{argument}'") };
+        let plain = !argument.is_empty() && !argument.iter().any(u8::is_ascii_whitespace);
+        let quote = if plain { "" } else { "'" };
+        text.extend([" ", quote, &told(argument), quote]);
         if text.len() > TOLD_MAX {
             break;
         }

@@ -251,7 +251,7 @@ impl Effective {
                 self.add_expanded(key, value, Table::Names, origin, context);
             }
             Kind::First => {
-                self.problem(origin, format_args!("a second {}= counts for nothing", key.name()), None)
+                self.problem(origin, format_args!("a second {}= counts for nothing", key.name()), None);
             }
             Kind::Switch => match parse_switch(value) {
                 Some(on) => self.replace(key, if on { b"yes" } else { b"no" }, origin),

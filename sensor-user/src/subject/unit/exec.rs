@@ -1,4 +1,4 @@
-//! Command lines: ExecStart= and its siblings (systemd.service(5), "COMMAND LINES"; `config_parse_exec`,
+//! Command lines: `ExecStart=` and its siblings (systemd.service(5), "COMMAND LINES"; `config_parse_exec`,
 //! src/core/load-fragment.c; `replace_env_argv`, src/basic/env-util.c).
 
 use super::specifier::{self, Context, Table};

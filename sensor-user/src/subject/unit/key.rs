@@ -199,6 +199,7 @@ impl Key {
     }
 
     /// The list that an empty assignment clears: timers, paths and sockets have one for all their settings.
+    #[must_use]
     pub fn list(self) -> Self {
         match self {
             Self::OnActiveSec

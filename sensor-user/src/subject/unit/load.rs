@@ -15,6 +15,9 @@ const NAMES_MAX: usize = 8;
 /// Most directories of a load path: `SYSTEMD_UNIT_PATH` may name any number.
 pub const DIRECTORIES_MAX: usize = 64;
 
+/// Most names of a unit, so that a directory full of links to it does not take for ever.
+pub const ALIASES_MAX: usize = 256;
+
 /// The directories of the system manager, the most important first.
 const SYSTEM: [&str; 13] = [
     "/etc/systemd/system.control",
@@ -80,7 +83,7 @@ impl LoadPath {
         }
     }
 
-    /// That of a user's manager, with `$XDG_RUNTIME_DIR` as pam_systemd(8) sets it.
+    /// That of a user's manager, with `$XDG_RUNTIME_DIR` as `pam_systemd(8)` sets it.
     pub fn user(home: &[u8], uid: u32) -> Self {
         let expand = |path: &&str| match path.split_at(1) {
             ("~", rest) => [home, rest.as_bytes()].concat().into(),
@@ -133,6 +136,16 @@ pub struct View<'a> {
     directories: Vec<(&'a [u8], Vec<u8>)>,
 }
 
+/// Where a link in a unit directory leads.
+enum Lead {
+    /// Out of these directories: it is a linked unit or a mask.
+    Out,
+    /// To another name.
+    Alias(Vec<u8>),
+    /// To what cannot be an alias: it is passed over.
+    Invalid,
+}
+
 enum Entry {
     Path(Vec<u8>),
     Alias(Vec<u8>),
@@ -141,9 +154,9 @@ enum Entry {
 impl<'a> View<'a> {
     /// Of these files by this load path.
     pub fn new(files: &'a UnitFiles, load: &'a LoadPath) -> Self {
-        let resolved = |path: &'a Box<[u8]>| Some((&path[..], files.resolve(path, true)?));
+        let resolved = |path: &'a [u8]| Some((path, files.resolve(path, true)?));
         let mut directories: Vec<(&[u8], Vec<u8>)> = Vec::with_capacity(load.directories.len());
-        for (path, resolved) in load.directories.iter().filter_map(resolved) {
+        for (path, resolved) in load.directories.iter().map(|path| &path[..]).filter_map(resolved) {
             // The second look at a directory finds nothing new.
             if directories.iter().all(|(_, known)| *known != resolved) {
                 directories.push((path, resolved));
@@ -160,21 +173,22 @@ impl<'a> View<'a> {
                 return Some(Entry::Path(join(shown, name)));
             }
             let target = self.files.link(&path)?;
-            self.alias(directory, name, target)
-                .map_or_else(|| Some(Entry::Path(join(shown, name))), |alias| alias.map(Entry::Alias))
+            match self.lead(directory, name, target) {
+                Lead::Out => Some(Entry::Path(join(shown, name))),
+                Lead::Alias(alias) => Some(Entry::Alias(alias)),
+                Lead::Invalid => None,
+            }
         })
     }
 
-    /// For a link in a unit directory: `None` where it leads out of them, so that it is a linked unit or a mask;
-    /// `Some(None)` where it is no valid alias and passed over; else the name it leads to
-    /// (`unit_file_resolve_symlink`, `unit_validate_alias_symlink_or_warn`).
-    fn alias(&self, directory: &[u8], name: &[u8], target: &[u8]) -> Option<Option<Vec<u8>>> {
+    /// What a link in a unit directory is (`unit_file_resolve_symlink`, `unit_validate_alias_symlink_or_warn`).
+    fn lead(&self, directory: &[u8], name: &[u8], target: &[u8]) -> Lead {
         let path = if target.first() == Some(&b'/') { target.to_vec() } else { join(directory, target) };
-        let Some(path) = self.files.resolve(&path, false) else { return Some(None) };
+        let Some(path) = self.files.resolve(&path, false) else { return Lead::Invalid };
         let below =
             |directory: &[u8]| path.strip_prefix(directory).is_some_and(|rest| rest.starts_with(b"/"));
         if !self.directories.iter().any(|(shown, resolved)| below(shown) || below(resolved)) {
-            return None;
+            return Lead::Out;
         }
         let (_, target) = split(&path);
         let valid = || {
@@ -186,7 +200,7 @@ impl<'a> View<'a> {
             let allowed = from.kind.may_alias() && (from.instance.is_none() || from.kind.may_template());
             (from.kind == to.kind && from.whole != to.whole && kinds && instances && allowed).then_some(())
         };
-        Some(valid().map(|()| target.to_vec()))
+        valid().map_or(Lead::Invalid, |()| Lead::Alias(target.to_vec()))
     }
 
     /// Where a name leads, alias by alias (`unit_ids_map_get`).
@@ -228,7 +242,7 @@ impl<'a> View<'a> {
             }
         }
         names.remove(&id);
-        (std::iter::once(id).chain(names).collect(), fragment)
+        (std::iter::once(id).chain(names).take(ALIASES_MAX).collect(), fragment)
     }
 
     /// The names that lead to a file of the name `base` (`add_names`): of a template the instance is put in.
@@ -296,14 +310,18 @@ impl<'a> View<'a> {
         let mut found: Vec<Vec<u8>> = Vec::new();
         let mut add = |directory: &[u8], base: &[u8]| {
             let path = join(directory, &[base, suffix].concat());
-            if let Some(path) = self.files.resolve(&path, true).filter(|path| !found.contains(path)) {
+            let Some(path) = self.files.resolve(&path, true) else { return };
+            // Most of them do not exist.
+            if self.files.below(&path).next().is_some() && !found.contains(&path) {
                 found.push(path);
             }
         };
         for name in names {
             let bases = bases(name);
             for (_, directory) in &self.directories {
-                bases.iter().for_each(|base| add(directory, base));
+                for base in &bases {
+                    add(directory, base);
+                }
             }
         }
         if let Some(kind) = names.first().and_then(|name| Name::parse(name)).map(|name| name.kind) {
@@ -339,8 +357,8 @@ impl<'a> View<'a> {
     }
 }
 
-/// The names whose drop-ins belong to `name`, the nearest first (`unit_file_find_dirs`).
-fn bases(name: &[u8]) -> Vec<Vec<u8>> {
+/// The names whose drop-ins belong to `name`, itself first (`unit_file_find_dirs`).
+pub(super) fn bases(name: &[u8]) -> Vec<Vec<u8>> {
     let mut found = Vec::new();
     let mut rest = vec![name.to_vec()];
     // An instance's template and its prefixes come before the instance's own prefixes.
@@ -391,4 +409,4 @@ pub fn activators(view: &View<'_>, name: Name<'_>) -> Vec<Vec<u8>> {
 
 #[cfg(test)]
 #[path = "load_tests.rs"]
-mod tests;
+pub(in crate::subject::unit) mod tests;

@@ -193,6 +193,17 @@ fn a_users_load_path_and_a_given_one() {
 }
 
 #[test]
+fn names_are_bounded() {
+    let mut files = store("/usr/lib/systemd/system/a.service");
+    for at in 0..2 * ALIASES_MAX {
+        let path = format!("/etc/systemd/system/x{at}.service");
+        files.insert_link(path.as_bytes(), b"/usr/lib/systemd/system/a.service").unwrap();
+    }
+    assert_eq!(names(&files, "x7.service").split(' ').count(), ALIASES_MAX);
+    assert!(names(&files, "x7.service").starts_with("a.service "));
+}
+
+#[test]
 fn activators_have_the_same_name() {
     let files = store(
         "/etc/systemd/system/a.timer

@@ -1,8 +1,9 @@
 //! systemd units: what their files say, and what the service manager makes of them.
 //!
-//! No I/O and no clock: [`load::UnitFiles`] holds what others have read, by path, and answers what a unit comes to
+//! No I/O and no clock: [`store::UnitFiles`] holds what others have read, by path, and answers what a unit comes to
 //! ([`effective::Effective`]), what a change does ([`change`]), and what is suspicious about it ([`signals`]).
 
+pub mod affected;
 pub mod change;
 pub mod effective;
 pub mod exec;

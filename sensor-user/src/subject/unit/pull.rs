@@ -27,7 +27,8 @@ impl How {
         }
     }
 
-    const ALL: [Self; 3] = [Self::Wants, Self::Requires, Self::Upholds];
+    /// All three.
+    pub const ALL: [Self; 3] = [Self::Wants, Self::Requires, Self::Upholds];
 }
 
 /// A link by which one unit pulls in another.
@@ -43,19 +44,20 @@ pub struct Pull {
 }
 
 /// The links by which a unit of these names is pulled in. Masked ones (to /dev/null) are none, and neither are files.
-pub fn pulled_in_by<'n>(view: &View<'_>, names: impl Iterator<Item = &'n Vec<u8>> + Clone) -> Vec<Pull> {
+pub fn pulled_in_by<'n>(view: &View<'_>, names: impl Iterator<Item = &'n Vec<u8>>) -> Vec<Pull> {
+    let names: Vec<&Vec<u8>> = names.collect();
     let mut seen = BTreeSet::new();
     let mut found = Vec::new();
     for directory in view.unit_directories() {
         for (base, how, real) in dependency_directories(view, directory) {
-            for name in names.clone() {
-                let path = [&real[..], b"/", name].concat();
+            for name in &names {
+                let path = [&real[..], b"/", &name[..]].concat();
                 let link = view.files.link(&path).is_some();
                 if !link && view.files.file(&path).is_none() {
                     continue;
                 }
                 // The first of the same name is the only one.
-                let first = seen.insert((base.clone(), how, name.clone()));
+                let first = seen.insert((base.clone(), how, *name));
                 if first && link && !is_hidden_or_backup(name) && !view.is_mask(&path) {
                     found.push(Pull { unit: base.clone(), how, path });
                 }

@@ -48,7 +48,7 @@ pub enum Refused {
     Unknown(u8),
     /// The name's part cannot be unescaped, or there is no unit file.
     #[error("%{} has no value here", char::from(*.0))]
-    NoValue(u8),
+    Valueless(u8),
     /// Longer than [`EXPANDED_MAX`].
     #[error("the expanded text is too long")]
     TooLong,
@@ -59,7 +59,7 @@ enum Value<'a> {
     Known(std::borrow::Cow<'a, [u8]>),
     /// It depends on the machine.
     Unresolved,
-    NoValue,
+    Absent,
     Unknown,
 }
 
@@ -84,7 +84,7 @@ pub fn expand(text: &[u8], table: Table, context: &Context<'_>) -> Result<Expand
                     out.text.extend_from_slice(&[b'%', letter]);
                     out.unresolved = true;
                 }
-                Value::NoValue => return Err(Refused::NoValue(letter)),
+                Value::Absent => return Err(Refused::Valueless(letter)),
                 Value::Unknown => return Err(Refused::Unknown(letter)),
             },
             Some(other) => out.text.extend_from_slice(&[b'%', other]),
@@ -100,7 +100,7 @@ impl<'a> Context<'a> {
     fn value(&self, letter: u8, table: Table) -> Value<'a> {
         let name = self.name;
         let known = |text: &'a [u8]| Value::Known(text.into());
-        let maybe = |text: Option<Vec<u8>>| text.map_or(Value::NoValue, |text| Value::Known(text.into()));
+        let maybe = |text: Option<Vec<u8>>| text.map_or(Value::Absent, |text| Value::Known(text.into()));
         match letter {
             b'i' => known(name.instance.unwrap_or_default()),
             b'j' => known(name.last_component()),
@@ -120,8 +120,8 @@ impl<'a> Context<'a> {
             b'J' => maybe(unescape(name.last_component())),
             b'P' => maybe(unescape(name.prefix)),
             b'f' => maybe(unescape_path(name.instance.unwrap_or(name.prefix))),
-            b'y' => self.fragment.map_or(Value::NoValue, known),
-            b'Y' => self.fragment.map_or(Value::NoValue, |path| {
+            b'y' => self.fragment.map_or(Value::Absent, known),
+            b'Y' => self.fragment.map_or(Value::Absent, |path| {
                 known(&path[..path.iter().rposition(|byte| *byte == b'/').unwrap_or(0)])
             }),
             b'T' => known(b"/tmp"),

@@ -16,7 +16,7 @@ pub const ASSIGNMENTS_MAX: usize = 8192;
 /// What an entry is counted for beyond its bytes: the tree's share and the allocations.
 pub const ENTRY_COST: usize = 160;
 
-/// Most symlinks that are followed in one path (`ELOOP`, path_resolution(7)).
+/// Most symlinks that are followed in one path (`ELOOP`, `path_resolution(7)`).
 const LINKS_MAX: usize = 40;
 
 /// An assignment of a file.

@@ -71,6 +71,9 @@ pub enum Fault {
     },
 }
 
+/// A logical line with its number.
+type Numbered<'a> = (u32, Cow<'a, [u8]>);
+
 /// The logical lines of a file: `Err` at most once, and then nothing follows.
 #[derive(Clone, Debug)]
 pub struct Reader<'a> {
@@ -118,7 +121,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The next line with its continuations, comments between them left out, and its number.
-    fn logical(&mut self) -> Option<Result<(u32, Cow<'a, [u8]>), Fault>> {
+    fn logical(&mut self) -> Option<Result<Numbered<'a>, Fault>> {
         let mut joined: Option<(u32, Vec<u8>)> = None;
         loop {
             let text = match self.physical() {
@@ -228,7 +231,7 @@ fn end_of_line(byte: u8) -> u8 {
 }
 
 /// A part of `text`, borrowed where `text` is.
-fn part<'a>(text: Cow<'a, [u8]>, take: impl Fn(&[u8]) -> &[u8]) -> Cow<'a, [u8]> {
+fn part(text: Cow<'_, [u8]>, take: impl Fn(&[u8]) -> &[u8]) -> Cow<'_, [u8]> {
     match text {
         Cow::Borrowed(text) => Cow::Borrowed(take(text)),
         Cow::Owned(text) => Cow::Owned(take(&text).to_vec()),

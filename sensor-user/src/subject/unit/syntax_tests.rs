@@ -76,13 +76,13 @@ fn a_bad_line_ends_the_file() {
 #[test]
 fn lines_are_bounded() {
     let line = |length: usize| [b"A=".to_vec(), vec![b'x'; length - 2]].concat();
-    assert_eq!(Reader::new(&line(LINE_MAX - 1)).filter(Result::is_ok).count(), 1);
+    assert_eq!(Reader::new(&line(LINE_MAX - 1)).flatten().count(), 1);
     let refused = Err(Fault::LineTooLong { line: 1 });
     assert_eq!(Reader::new(&line(LINE_MAX)).next(), Some(refused.clone()));
     let continued = [line(LINE_MAX / 2), b"\\\n".to_vec(), line(LINE_MAX / 2), b"\\\n".to_vec()].concat();
     assert_eq!(Reader::new(&continued).next(), Some(Err(Fault::LineTooLong { line: 2 })));
     // A comment of that length is too long as well.
-    assert_eq!(Reader::new(&[b'#'; LINE_MAX]).next(), Some(refused));
+    assert_eq!(Reader::new(&vec![b'#'; LINE_MAX]).next(), Some(refused));
 }
 
 proptest! {

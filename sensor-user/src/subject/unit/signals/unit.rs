@@ -134,7 +134,10 @@ fn commands(unit: &Effective, found: &mut Vec<Signal>) {
 /// Units that watch the machine, silenced or changed; and units that silence them.
 fn guard(unit: &Effective, name: Name<'_>, found: &mut Vec<Signal>) {
     for setting in unit.all(Key::Conflicts) {
-        if Name::parse(&setting.text).is_some_and(name::is_guard) {
+        // Packages of firewalls exclude one another.
+        let firewall = ["nftables", "firewalld", "ufw"];
+        let other = Name::parse(&setting.text).filter(|name| name::is_guard(*name));
+        if other.is_some_and(|name| firewall.iter().all(|known| known.as_bytes() != name.prefix)) {
             let why = format!("it stops {} when it starts", told(&setting.text));
             found.push(Signal::new("guard.conflicts", Weight::Strong, why).at(setting.origin));
         }
