@@ -140,10 +140,16 @@ impl Btf {
     /// Whether the enumeration `name` has `enumerator`.
     #[must_use]
     pub fn has_enumerator(&self, name: &str, enumerator: &str) -> bool {
-        let Some(ty) = self.find(name, &[KIND_ENUM]) else { return false };
-        (0..ty.vlen).any(|index| {
-            u32_at(&self.bytes, ty.tail + index * 8).and_then(|at| self.string(at))
-                == Some(enumerator.as_bytes())
+        self.enumerator(name, enumerator).is_some()
+    }
+
+    /// The value of an enumerator of the enumeration `name`.
+    #[must_use]
+    pub fn enumerator(&self, name: &str, enumerator: &str) -> Option<u32> {
+        let ty = self.find(name, &[KIND_ENUM])?;
+        (0..ty.vlen).map(|index| ty.tail + index * 8).find_map(|at| {
+            let same = self.string(u32_at(&self.bytes, at)?)? == enumerator.as_bytes();
+            same.then(|| u32_at(&self.bytes, at + 4))?
         })
     }
 
@@ -252,20 +258,21 @@ mod tests {
 
     /// Builds BTF: `struct inner { int a; }; struct outer { char pad[..]; union { struct inner x; int y; }; }`.
     fn sample() -> Vec<u8> {
-        let strings = b"\0inner\0a\0outer\0x\0y\0int\0f\0who\0";
+        let strings = b"\0inner\0a\0outer\0x\0y\0int\0f\0who\0kinds\0";
         let name = |text: &str| {
             let needle = [b"\0", text.as_bytes(), b"\0"].concat();
             strings.windows(needle.len()).position(|w| w == needle).unwrap() as u32 + 1
         };
         let info = |kind: u32, vlen: u32| kind << 24 | vlen;
         let words = [
-            [name("int"), info(1, 0), 4, 32].as_slice(),           // 1
-            &[name("inner"), info(4, 1), 8, name("a"), 1, 32],     // 2: a at byte 4
-            &[0, info(5, 2), 8, name("x"), 2, 0, name("y"), 1, 0], // 3: anonymous union
-            &[name("outer"), info(4, 1), 24, 0, 3, 128],           // 4: union at byte 16
-            &[0, info(2, 0), 4],                                   // 5: struct outer *
-            &[0, info(13, 2), 0, name("who"), 5, name("y"), 1],    // 6: (outer *who, int y)
-            &[name("f"), info(12, 0), 6],                          // 7
+            [name("int"), info(1, 0), 4, 32].as_slice(),                 // 1
+            &[name("inner"), info(4, 1), 8, name("a"), 1, 32],           // 2: a at byte 4
+            &[0, info(5, 2), 8, name("x"), 2, 0, name("y"), 1, 0],       // 3: anonymous union
+            &[name("outer"), info(4, 1), 24, 0, 3, 128],                 // 4: union at byte 16
+            &[0, info(2, 0), 4],                                         // 5: struct outer *
+            &[0, info(13, 2), 0, name("who"), 5, name("y"), 1],          // 6: (outer *who, int y)
+            &[name("f"), info(12, 0), 6],                                // 7
+            &[name("kinds"), info(6, 2), 4, name("x"), 4, name("y"), 8], // 8: enum { x = 4, y = 8 }
         ]
         .concat();
         let types = words.len() as u32 * 4;
@@ -289,6 +296,14 @@ mod tests {
         let btf = Btf::parse(sample()).unwrap();
         assert!(btf.has_function("f") && !btf.has_function("outer"));
         assert_eq!(btf.arguments("f"), Some(vec![Some("outer"), None]));
+    }
+
+    #[test]
+    fn enumerators_have_values() {
+        let btf = Btf::parse(sample()).unwrap();
+        assert_eq!(btf.enumerator("kinds", "y"), Some(8));
+        assert_eq!(btf.enumerator("kinds", "z"), None);
+        assert!(btf.has_enumerator("kinds", "x") && !btf.has_enumerator("outer", "x"));
     }
 
     #[test]
