@@ -133,11 +133,9 @@ pub struct KernelFacts {
     pub unix_sock_helper: u32,
     /// `ITER_IOVEC`: segments in the sender's memory.
     pub iter_iovec: u32,
-    /// `ITER_KVEC`: segments in the kernel's memory.
-    pub iter_kvec: u32,
     /// `ITER_UBUF`: one buffer in the sender's memory; [`ABSENT`] before 6.0.
     pub iter_ubuf: u32,
 }
 
 const _: () = assert!(size_of::<KernelLayout>() == 4 * KernelLayout::FIELDS.len());
-const _: () = assert!(size_of::<KernelFacts>() == 28);
+const _: () = assert!(size_of::<KernelFacts>() == 24);

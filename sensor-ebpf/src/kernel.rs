@@ -24,7 +24,6 @@ pub static FACTS: KernelFacts = KernelFacts {
     process_ring_bytes: limits::RING_PROCESS_BYTES as u32,
     unix_sock_helper: 0,
     iter_iovec: 0,
-    iter_kvec: 0,
     iter_ubuf: 0,
 };
 

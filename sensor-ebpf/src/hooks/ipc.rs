@@ -26,13 +26,11 @@ const SOCK_STREAM: u16 = 1;
 const SOCK_SEQPACKET: u16 = 5;
 
 /// `struct iovec`s.
-const SEGMENTS_USER: u64 = 0;
-/// `struct kvec`s.
-const SEGMENTS_KERNEL: u64 = 1;
+const SEGMENTS: u64 = 0;
 /// One buffer of the sender's.
-const BUFFER: u64 = 2;
-/// Pages: nothing that a program could read.
-const PAGES: u64 = 3;
+const BUFFER: u64 = 1;
+/// Pages, or the kernel's own memory, which no program of a user's sends.
+const PAGES: u64 = 2;
 
 /// A send, and what its record is to say.
 struct Send {
@@ -212,23 +210,19 @@ fn bytes_of(message: Address, connection: u64) -> Bytes {
     };
     let skip: u64 = load(message, offset!(iter_offset));
     let count: u64 = load(message, offset!(iter_count));
-    if iter_type == fact!(iter_ubuf) {
+    if offset!(iter_ubuf) != ABSENT as usize && iter_type == fact!(iter_ubuf) {
         let at: u64 = load(message, offset!(iter_ubuf));
         return Bytes { form: BUFFER, at, segments: 1, skip, count, connection };
     }
-    let form = if iter_type == fact!(iter_iovec) {
-        SEGMENTS_USER
-    } else if iter_type == fact!(iter_kvec) {
-        SEGMENTS_KERNEL
-    } else {
+    if iter_type != fact!(iter_iovec) {
         return Bytes { form: PAGES, at: 0, segments: 0, skip: 0, count, connection };
-    };
+    }
     let at: u64 = if offset!(iter_iov) == ABSENT as usize {
         load(message, offset!(iter_old_iov))
     } else {
         load(message, offset!(iter_iov))
     };
-    Bytes { form, at, segments: load(message, offset!(iter_segments)), skip, count, connection }
+    Bytes { form: SEGMENTS, at, segments: load(message, offset!(iter_segments)), skip, count, connection }
 }
 
 /// A name is taken from a file: if it is a watched listener's, clients can go on by another name.
@@ -302,61 +296,67 @@ impl Send {
         unreadable as u32
     }
 
-    /// Copies the bytes to `to`, which has room for twice `MOST`; returns how many, and whether more of them could not
-    /// be read.
+    /// Copies the bytes to `to`, which has room for twice `MOST`; returns how many, and whether some could not be read.
     #[inline(always)]
     fn gather<const MOST: u64>(&self, to: *mut u8) -> (u64, bool) {
-        if self.bytes.form == PAGES {
-            return (0, true);
+        match self.bytes.form {
+            SEGMENTS => self.gather_segments::<MOST>(to),
+            BUFFER => {
+                let length = opaque(least(self.bytes.count, MOST));
+                let from = (self.bytes.at + self.bytes.skip) as Address;
+                // SAFETY: `length <= MOST`; the helper checks the source.
+                if length > MOST || unsafe { bpf_probe_read_user(to.cast(), length as u32, from) } != 0 {
+                    return (0, true);
+                }
+                (length, false)
+            }
+            _ => (0, true),
         }
+    }
+
+    /// The loop's body has no branch but out of it: the verifier would follow every way through one iteration with
+    /// every way through those after it.
+    #[inline(always)]
+    fn gather_segments<const MOST: u64>(&self, to: *mut u8) -> (u64, bool) {
         let mut have = 0_u64;
-        let mut left = self.bytes.count;
         let mut skip = self.bytes.skip;
+        let mut unreadable = false;
         for index in 0..SEND_SEGMENTS as u64 {
-            if index >= self.bytes.segments || left == 0 {
+            if index >= self.bytes.segments {
                 break;
             }
-            let mut segment = [self.bytes.at, skip.wrapping_add(left)];
-            if self.bytes.form != BUFFER {
-                let from = (self.bytes.at + index * 16) as Address;
-                // SAFETY: the destination is a local of this size; the helper checks the source.
-                if unsafe { bpf_probe_read_kernel(segment.as_mut_ptr().cast(), 16, from) } != 0 {
-                    return (have, true);
-                }
-            }
-            let from = segment[0].wrapping_add(skip);
-            let mut length = segment[1].wrapping_sub(skip);
-            skip = 0;
-            if length > left {
-                length = left;
-            }
-            left -= length;
+            let mut segment = [0_u64; 2];
+            let from = (self.bytes.at + index * 16) as Address;
+            // SAFETY: the destination is a local of this size; the helper checks the source, and leaves zeroes where it
+            // cannot be read.
+            unsafe { bpf_probe_read_kernel(segment.as_mut_ptr().cast(), 16, from) };
             let offset = opaque(have);
             if offset >= MOST {
                 break;
             }
-            if length > MOST - offset {
-                length = MOST - offset;
-            }
-            let length = opaque(length);
+            let length = opaque(least(segment[1].wrapping_sub(skip), MOST - offset));
             if length > MOST {
                 break;
             }
-            let to = to.wrapping_add(offset as usize).cast();
-            let failed = if self.bytes.form == SEGMENTS_KERNEL {
-                // SAFETY: `offset < MOST` and `length <= MOST`; the helper checks the source.
-                unsafe { bpf_probe_read_kernel(to, length as u32, from as Address) }
-            } else {
-                // SAFETY: as above.
-                unsafe { bpf_probe_read_user(to, length as u32, from as Address) }
-            };
-            if failed != 0 {
-                return (have, true);
+            let from = segment[0].wrapping_add(skip) as Address;
+            // SAFETY: `offset < MOST` and `length <= MOST`; the helper checks the source.
+            if unsafe { bpf_probe_read_user(to.wrapping_add(offset as usize).cast(), length as u32, from) }
+                != 0
+            {
+                unreadable = true;
+                break;
             }
-            // Else the verifier would follow each iteration for every length that the ones before can have left.
+            skip = 0;
             have = forgotten_wide(offset + length);
-            left = forgotten_wide(left);
         }
-        (have, false)
+        // Segments can hold more than is to be sent.
+        (least(have, self.bytes.count), unreadable)
     }
+}
+
+/// The lesser of two numbers below 2^63, without a branch.
+#[inline(always)]
+fn least(one: u64, other: u64) -> u64 {
+    let difference = other.wrapping_sub(one);
+    one.wrapping_add(difference & opaque((difference.cast_signed() >> 63).cast_unsigned()))
 }

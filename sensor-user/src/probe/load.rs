@@ -205,7 +205,7 @@ fn layout(btf: &Btf) -> Result<Vec<u32>, BtfError> {
 }
 
 /// [`sensor_common::layout::KernelFacts`], field by field.
-fn facts(backend: Backend, btf: &Btf, options: &Options) -> [u32; 7] {
+fn facts(backend: Backend, btf: &Btf, options: &Options) -> [u32; 6] {
     let function = if backend == Backend::Lsm { "bpf_lsm_inode_setattr" } else { "security_inode_setattr" };
     let dentry = btf
         .arguments(function)
@@ -220,7 +220,6 @@ fn facts(backend: Backend, btf: &Btf, options: &Options) -> [u32; 7] {
         options.ring_bytes / 4 * 3,
         u32::from(unix_sock),
         form("ITER_IOVEC"),
-        form("ITER_KVEC"),
         form("ITER_UBUF"),
     ]
 }
