@@ -502,7 +502,7 @@ fn packets(scene: &mut Scene<'_>) -> Result<()> {
         let (address, length) = address(PACKETS);
         // SAFETY: the address is a local of this length at least.
         call("connect", unsafe { libc::connect(socket.as_raw_fd(), (&raw const address).cast(), length) })?;
-        send_with(socket.as_raw_fd(), b"a packet", 0).map(drop)
+        send_with(socket.as_raw_fd(), &b"a packet".to_vec(), 0).map(drop)
     })?;
     check(&seen, PACKETS, &[b"a packet"])?;
     ensure!(seen[0].record.socket_type == libc::SOCK_SEQPACKET as u32, "type {}", seen[0].record.socket_type);
@@ -550,7 +550,7 @@ fn short(scene: &mut Scene<'_>) -> Result<()> {
         let data = vec![b'x'; 400_000];
         let sent = send_with(stream.as_raw_fd(), &data, 0)?;
         rustix::io::write(&tell, &sent.to_ne_bytes())?;
-        ensure!(send_with(stream.as_raw_fd(), b"more", 0).is_err(), "the socket is not full");
+        ensure!(send_with(stream.as_raw_fd(), &data[..4], 0).is_err(), "the socket is not full");
         Ok(())
     })?;
     let mut sent = [0; 8];
