@@ -35,6 +35,20 @@ pub const EXIT_ENTRIES: usize = 1024;
 /// Entries of the map of named children.
 pub const CHILD_ENTRIES: usize = 4096;
 
+/// Entries of the map of sockets: configured listeners, each per directory identity.
+pub const SOCKET_ENTRIES: usize = 1024;
+
+/// Bytes of what is sent to a watched socket that one record carries at most, in three sizes; beyond the last
+/// [`crate::record::flags::DATA_TRUNCATED`] is set.
+pub const SEND_MAX: [usize; 3] = [512, 4096, 16_384];
+
+/// Segments (writev(2), sendmsg(2)) of one send that are read; beyond them
+/// [`crate::record::flags::DATA_TRUNCATED`] is set.
+pub const SEND_SEGMENTS: usize = 32;
+
+/// Sends whose bytes could not be read at first, and are to be read again when the kernel has copied them.
+pub const UNREAD_ENTRIES: usize = 256;
+
 /// Bytes of the ring buffer. A power of two and a multiple of the page size (bpf(2), `BPF_MAP_TYPE_RINGBUF`). It is
 /// mapped twice, end to end, and counts twice in the daemon's resident memory.
 pub const RING_BYTES: usize = 4 << 20;

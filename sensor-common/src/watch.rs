@@ -23,6 +23,8 @@ pub const ENTRY: u32 = 8;
 pub const PENDING: u32 = 16;
 /// On an anchor: operations on every direct child are reported, whatever its name.
 pub const ANY_CHILD: u32 = 32;
+/// In the map of files: a watched listener's file that was given another name. What clients send there is reported.
+pub const SOCKET: u32 = 64;
 
 /// [`WatchValue::generation`] that matches every generation.
 pub const ANY_GENERATION: u32 = u32::MAX;

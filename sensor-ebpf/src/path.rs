@@ -262,7 +262,7 @@ fn examine(inode: Address, key: &WatchKey, child: Address, level: u32) -> Found 
 /// Zeroes, stored word by word: written as a constant they become a call of `memset`, a loop over bytes that costs
 /// the verifier more than all the rest.
 #[inline(always)]
-fn zeroes() -> [u8; CHILD_NAME] {
+pub fn zeroes() -> [u8; CHILD_NAME] {
     let mut words = core::mem::MaybeUninit::<[u64; CHILD_NAME / 8]>::uninit();
     let first = words.as_mut_ptr().cast::<u64>();
     for index in 0..CHILD_NAME / 8 {

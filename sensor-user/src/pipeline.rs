@@ -154,6 +154,7 @@ impl Pipeline {
             Event::Exit(record) => lineage.exit(&record),
             Event::Cgroup(event) => lineage.set_cgroup(event.record.value, until_nul(event.path)),
             Event::Namespace(record) => lineage.update_known(&record.task),
+            Event::Ipc(event) => lineage.update_known(&event.record.task),
             Event::User(_, record) => self.take_up_user(time, record),
         }
     }

@@ -326,6 +326,8 @@ pub fn two_names(kind: u16, old: Address, new: Address) {
     } else if kind == kind::FILE_LINK && other_found.matched & INSIDE != 0 {
         // The name inside stays, so what is written through the new one outside is of interest.
         remember(inode, &other_found);
+    } else if kind == kind::FILE_RENAME && other_found.matched & watch::ENTRY != 0 {
+        super::ipc::renamed(old, inode);
     }
     let mut report = Report::of(kind, new, found, 0);
     report.object = old;

@@ -4,7 +4,8 @@
 //! recording's frames are not aligned as the ring's are, and strings stay where they are.
 
 use sensor_common::record::{
-    ContainerRecord, ExecRecord, ExitRecord, FileRecord, ForkRecord, Header, Span, TaskContext, kind,
+    ContainerRecord, ExecRecord, ExitRecord, FileRecord, ForkRecord, Header, IpcRecord, Span, TaskContext,
+    kind,
 };
 use serde::de::DeserializeOwned;
 use zerocopy::FromBytes;
@@ -34,6 +35,8 @@ pub enum Event<'a> {
     Cgroup(CgroupEvent<'a>),
     /// `NAMESPACE`.
     Namespace(ContainerRecord),
+    /// `IPC_SEND`, `IPC_SENT`.
+    Ipc(IpcEvent<'a>),
     /// Userspace's own.
     User(Header, UserRecord),
 }
@@ -48,6 +51,7 @@ impl Event<'_> {
             Event::Exit(record) => &record.header,
             Event::Cgroup(event) => &event.record.header,
             Event::Namespace(record) => &record.header,
+            Event::Ipc(event) => &event.record.header,
             Event::User(header, _) => header,
         }
     }
@@ -60,6 +64,7 @@ impl Event<'_> {
             Event::Exec(event) => Some(&event.record.task),
             Event::Cgroup(event) => Some(&event.record.task),
             Event::Namespace(record) => Some(&record.task),
+            Event::Ipc(event) => Some(&event.record.task),
             Event::Exit(_) | Event::User(..) => None,
         }
     }
@@ -101,6 +106,15 @@ pub struct CgroupEvent<'a> {
     /// The group's path as the kernel writes it: root first, "/" before each name (`cgroup_mkdir` of
     /// include/trace/events/cgroup.h).
     pub path: &'a [u8],
+}
+
+/// What was sent to a watched listener.
+#[derive(Clone, Copy, Debug)]
+pub struct IpcEvent<'a> {
+    /// The fixed part.
+    pub record: IpcRecord,
+    /// The bytes, or their beginning.
+    pub data: &'a [u8],
 }
 
 /// What userspace itself puts into the stream.
@@ -246,6 +260,7 @@ pub fn decode(bytes: &[u8]) -> Result<Event<'_>, DecodeError> {
         kind::PROCESS_EXIT => Event::Exit(body.fixed()?),
         kind::CGROUP_CREATE => Event::Cgroup(body.cgroup()?),
         kind::NAMESPACE => Event::Namespace(body.fixed()?),
+        kind::IPC_SEND | kind::IPC_SENT => Event::Ipc(body.ipc()?),
         _ => Event::User(header, body.user()?),
     })
 }
@@ -302,6 +317,11 @@ impl<'a> Body<'a> {
     fn cgroup(&self) -> Result<CgroupEvent<'a>, DecodeError> {
         let record: ContainerRecord = self.fixed()?;
         Ok(CgroupEvent { path: self.string::<ContainerRecord>("path", record.path)?, record })
+    }
+
+    fn ipc(&self) -> Result<IpcEvent<'a>, DecodeError> {
+        let record: IpcRecord = self.fixed()?;
+        Ok(IpcEvent { data: self.string::<IpcRecord>("data", record.data)?, record })
     }
 
     fn user(&self) -> Result<UserRecord, DecodeError> {

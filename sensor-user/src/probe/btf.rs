@@ -172,9 +172,16 @@ impl Btf {
     /// Whether the enumeration `name` has `enumerator`.
     #[must_use]
     pub fn has_enumerator(&self, name: &str, enumerator: &str) -> bool {
-        let Some(ty) = self.find(name, &[KIND_ENUM]) else { return false };
-        (0..ty.vlen).any(|index| {
-            u32_at(&self.bytes, ty.tail + index * 8).is_some_and(|at| self.is_named(at, enumerator))
+        self.enumerator(name, enumerator).is_some()
+    }
+
+    /// The value of an enumerator of the enumeration `name`.
+    #[must_use]
+    pub fn enumerator(&self, name: &str, enumerator: &str) -> Option<u32> {
+        let ty = self.find(name, &[KIND_ENUM])?;
+        (0..ty.vlen).map(|index| ty.tail + index * 8).find_map(|at| {
+            let same = self.is_named(u32_at(&self.bytes, at)?, enumerator);
+            same.then(|| u32_at(&self.bytes, at + 4))?
         })
     }
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use aya::maps::{MapData, MapError};
-use aya::programs::{BtfTracePoint, FEntry, Lsm, ProgramError};
+use aya::programs::{BtfTracePoint, FEntry, FExit, Lsm, ProgramError};
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use aya_log::EbpfLogger;
 use sensor_common::layout::{ABSENT, KernelLayout};
@@ -177,6 +177,11 @@ fn attach(ebpf: &mut Ebpf, hook: &Hook, targets: &aya::Btf) -> Result<(), LoadEr
                 program.load(function, targets)?;
                 program.attach()?;
             }
+            Attach::Fexit(function) => {
+                let program: &mut FExit = program.try_into()?;
+                program.load(function, targets)?;
+                program.attach()?;
+            }
             Attach::Tracepoint(name) => {
                 let program: &mut BtfTracePoint = program.try_into()?;
                 program.load(name, targets)?;
@@ -205,14 +210,23 @@ fn layout(btf: &Btf) -> Result<Vec<u32>, BtfError> {
 }
 
 /// [`sensor_common::layout::KernelFacts`], field by field.
-fn facts(backend: Backend, btf: &Btf, options: &Options) -> [u32; 3] {
+fn facts(backend: Backend, btf: &Btf, options: &Options) -> [u32; 6] {
     let function = if backend == Backend::Lsm { "bpf_lsm_inode_setattr" } else { "security_inode_setattr" };
     let dentry = btf
         .arguments(function)
         .and_then(|arguments| arguments.iter().position(|argument| *argument == Some("dentry")))
         .unwrap_or(0);
     let task_btf = btf.has_enumerator("bpf_func_id", "BPF_FUNC_get_current_task_btf");
-    [dentry as u32, u32::from(task_btf), options.ring_bytes / 4 * 3]
+    let unix_sock = btf.has_enumerator("bpf_func_id", "BPF_FUNC_skc_to_unix_sock");
+    let form = |name| btf.enumerator("iter_type", name).unwrap_or(ABSENT);
+    [
+        dentry as u32,
+        u32::from(task_btf),
+        options.ring_bytes / 4 * 3,
+        u32::from(unix_sock),
+        form("ITER_IOVEC"),
+        form("ITER_UBUF"),
+    ]
 }
 
 impl Loaded {

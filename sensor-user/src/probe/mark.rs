@@ -24,6 +24,7 @@ const NOBODY: u32 = u32::MAX;
 pub struct MapMarker {
     watches: HashMap<MapData, [u8; KEY], [u8; VALUE]>,
     children: HashMap<MapData, [u8; CHILD], [u8; VALUE]>,
+    sockets: HashMap<MapData, [u8; CHILD], u32>,
     learned: Array<MapData, [u8; LEARNED]>,
     /// The section `.data`: the learner's thread id.
     learner: Array<MapData, u32>,
@@ -38,6 +39,7 @@ impl MapMarker {
         Ok(Self {
             watches: loaded.take("WATCHES")?,
             children: loaded.take("CHILDREN")?,
+            sockets: loaded.take("SOCKETS")?,
             learned: loaded.take("LEARNED")?,
             learner: loaded.take(".data")?,
         })
@@ -138,6 +140,23 @@ impl Marker for MapMarker {
         };
         result.map_err(|source| WatchError::Map {
             what: format!("name {:?}", String::from_utf8_lossy(name)),
+            source: std::io::Error::other(source),
+        })
+    }
+
+    fn mark_socket(
+        &mut self,
+        directory: &LearnedIdentity,
+        name: &[u8],
+        number: Option<u32>,
+    ) -> Result<(), WatchError> {
+        let socket: [u8; CHILD] = transmute!(ChildKey::new(key(directory), name));
+        let result = match number {
+            None => absent_is_fine(self.sockets.remove(&socket)),
+            Some(number) => self.sockets.insert(socket, number, 0),
+        };
+        result.map_err(|source| WatchError::Map {
+            what: format!("socket {:?}", String::from_utf8_lossy(name)),
             source: std::io::Error::other(source),
         })
     }

@@ -1,9 +1,11 @@
 //! What was touched, and what it means.
 
 pub mod container;
+pub mod dbus;
 pub mod name;
 pub mod part;
 pub mod place;
 pub mod service;
+pub mod stream;
 pub mod tools;
 pub mod unit;

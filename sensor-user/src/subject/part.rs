@@ -85,6 +85,7 @@ pub fn meaning(class: WatchClass, scope: Scope, relative: &[u8]) -> Meaning<'_> 
             Some(script) if second.is_none() => Meaning::Part(part(script, UnitPart::RunlevelLink)),
             _ => Meaning::Nothing,
         },
+        WatchClass::ManagerSocket | WatchClass::BusSocket => Meaning::Nothing,
         WatchClass::RcLocal => {
             Meaning::Part(part(if leaf.is_empty() { b"rc.local" } else { leaf }, UnitPart::RcLocal))
         }

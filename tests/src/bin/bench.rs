@@ -9,8 +9,12 @@ use std::collections::BTreeMap;
 use std::ffi::CStr;
 use std::fs::{self, File};
 use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::OnceLock;
 
 use anyhow::{Context, Result, bail, ensure};
 use rustix::fs::{Mode, OFlags};
@@ -85,7 +89,7 @@ struct Operation {
     run: fn() -> Result<()>,
 }
 
-const OPERATIONS: [Operation; 7] = [
+const OPERATIONS: [Operation; 10] = [
     file_operation("open and close, read-only", 0, || open_and_close(DEPTH_2, OFlags::RDONLY)),
     file_operation("open and close for writing, depth 2", 0, || open_and_close(DEPTH_2, OFlags::WRONLY)),
     file_operation("open and close for writing, depth 9", 0, || open_and_close(DEPTH_9, OFlags::WRONLY)),
@@ -97,6 +101,9 @@ const OPERATIONS: [Operation; 7] = [
         rustix::io::write(&file, b"[Service]\n")?;
         Ok(())
     }),
+    file_operation("send, unix sockets of a pair", 0, || send(&sockets()?.pair)),
+    file_operation("send, to a listener that is not watched", 0, || send(&sockets()?.listener)),
+    file_operation("send, TCP", 0, || send(&sockets()?.tcp)),
     process_operation("spawn, exec, exit and wait", 3, spawn),
     process_operation("fork, exit and wait", 2, fork),
 ];
@@ -317,6 +324,55 @@ fn open_and_close(path: &CStr, flags: OFlags) -> Result<()> {
     Ok(())
 }
 
+/// Two connected sockets, of which the second is read.
+type Pair = (OwnedFd, OwnedFd);
+
+/// The worker's sockets.
+struct Sockets {
+    pair: Pair,
+    listener: Pair,
+    tcp: Pair,
+}
+
+fn sockets() -> Result<&'static Sockets> {
+    static SOCKETS: OnceLock<Sockets> = OnceLock::new();
+    if let Some(sockets) = SOCKETS.get() {
+        return Ok(sockets);
+    }
+    let pair = UnixStream::pair()?;
+    let listener = UnixListener::bind("/srv/data/socket")?;
+    let client = UnixStream::connect("/srv/data/socket")?;
+    let tcp = TcpListener::bind("127.0.0.1:0")?;
+    let tcp_client = TcpStream::connect(tcp.local_addr()?)?;
+    tcp_client.set_nodelay(true)?;
+    let sockets = Sockets {
+        pair: (pair.0.into(), pair.1.into()),
+        listener: (client.into(), listener.accept()?.0.into()),
+        tcp: (tcp_client.into(), tcp.accept()?.0.into()),
+    };
+    Ok(SOCKETS.get_or_init(|| sockets))
+}
+
+fn send((from, to): &Pair) -> Result<()> {
+    let mut bytes = [0; 64];
+    rustix::io::write(from, &bytes)?;
+    rustix::io::read(to, &mut bytes)?;
+    Ok(())
+}
+
+/// Brings the loopback interface up (netdevice(7)).
+fn raise_loopback() -> Result<()> {
+    let socket = UdpSocket::bind("0.0.0.0:0")?;
+    // SAFETY: a request is plain data, for which zeroes are a value.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    request.ifr_name[..2].copy_from_slice(&[b'l'.cast_signed(), b'o'.cast_signed()]);
+    request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as i16;
+    // SAFETY: an open descriptor, and a request that is a local.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw mut request) };
+    ensure!(result == 0, "cannot bring lo up: {}", std::io::Error::last_os_error());
+    Ok(())
+}
+
 fn spawn() -> Result<()> {
     let argv = [TINY.as_ptr().cast_mut(), std::ptr::null_mut()];
     let environment = [std::ptr::null_mut()];
@@ -365,6 +421,7 @@ fn prepare() -> Result<Vec<Spec>> {
         fs::create_dir_all(path).with_context(|| path.to_owned())?;
         mount(kind, target, kind, MountFlags::empty(), None).with_context(|| format!("mounting {path}"))?;
     }
+    raise_loopback()?;
     // Else the work of mapping a program, in page tables, would differ from run to run.
     fs::write("/proc/sys/kernel/randomize_va_space", "0")?;
     // As Debian's base-files, adduser(8) and user@.service(5) leave them.
@@ -378,6 +435,10 @@ fn prepare() -> Result<Vec<Spec>> {
         let place = path.replace('*', "1000");
         if FOREIGN.iter().any(|prefix| place.starts_with(prefix)) {
             // Not made: it stays a name to wait for.
+        } else if watch.class.is_socket() {
+            // Nobody listens there.
+            let directory = Path::new(&place).parent().context("a socket lies in a directory")?;
+            fs::create_dir_all(directory)?;
         } else if watch.class == WatchClass::RcLocal {
             touch(&place)?;
         } else {

@@ -42,9 +42,13 @@ impl Sensor {
         let ring = loaded.take_ring()?;
         let counters = loaded.take_counters()?;
         let marker = MapMarker::new(&mut loaded)?;
+        let class = |path: &String| {
+            let socket = super::ipc::PATHS.contains(&path.as_str());
+            if socket { WatchClass::BusSocket } else { WatchClass::SystemUnit }
+        };
         let specs = paths
             .iter()
-            .map(|path| Spec { path: path.clone(), class: Some(WatchClass::SystemUnit), owner: None })
+            .map(|path| Spec { path: path.clone(), class: Some(class(path)), owner: None })
             .collect();
         let watches = WatchSet::new(marker, host_root(), specs);
         let mut sensor = Self { loaded, ring, counters, watches, names: HashMap::new() };
