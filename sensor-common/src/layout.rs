@@ -42,6 +42,7 @@ kernel_layout! {
     inode_uid = "inode.i_uid", true;
     inode_gid = "inode.i_gid", true;
     sb_dev = "super_block.s_dev", true;
+    dentry_sb = "dentry.d_sb", true;
     dentry_parent = "dentry.d_parent", true;
     dentry_inode = "dentry.d_inode", true;
     dentry_name = "dentry.d_name.name", true;
@@ -97,6 +98,26 @@ kernel_layout! {
     vma_flags = "vm_area_struct.vm_flags", true;
     cgroup_kn = "cgroup.kn", true;
     kernfs_node_id = "kernfs_node.id", true;
+    // What follows is absent where unix sockets are in a module of their own (CONFIG_UNIX=m), or named otherwise.
+    socket_sk = "socket.sk", false;
+    socket_type = "socket.type", false;
+    socket_file = "socket.file", false;
+    sock_family = "sock.__sk_common.skc_family", false;
+    unix_peer = "unix_sock.peer", false;
+    unix_dentry = "unix_sock.path.dentry", false;
+    msg_flags = "msghdr.msg_flags", false;
+    iter_offset = "msghdr.msg_iter.iov_offset", false;
+    iter_count = "msghdr.msg_iter.count", false;
+    iter_segments = "msghdr.msg_iter.nr_segs", false;
+    /// `ITER_*`, in a byte, since 5.14.
+    iter_type = "msghdr.msg_iter.iter_type", false;
+    /// The same with the direction in its lowest bit, until then.
+    iter_old_type = "msghdr.msg_iter.type", false;
+    /// Since 6.4, when the next one was renamed.
+    iter_iov = "msghdr.msg_iter.__iov", false;
+    iter_old_iov = "msghdr.msg_iter.iov", false;
+    /// Since 6.0.
+    iter_ubuf = "msghdr.msg_iter.ubuf", false;
 }
 
 /// What else the programs must know of the running kernel and of the daemon's choices.
@@ -109,7 +130,13 @@ pub struct KernelFacts {
     pub current_task_btf: u32,
     /// Bytes waiting in the ring beyond which process records are refused.
     pub process_ring_bytes: u32,
+    /// 1 where the helper `bpf_skc_to_unix_sock` exists (5.16).
+    pub unix_sock_helper: u32,
+    /// `ITER_IOVEC`: segments in the sender's memory.
+    pub iter_iovec: u32,
+    /// `ITER_UBUF`: one buffer in the sender's memory; [`ABSENT`] before 6.0.
+    pub iter_ubuf: u32,
 }
 
 const _: () = assert!(size_of::<KernelLayout>() == 4 * KernelLayout::FIELDS.len());
-const _: () = assert!(size_of::<KernelFacts>() == 12);
+const _: () = assert!(size_of::<KernelFacts>() == 24);

@@ -20,7 +20,7 @@ pub const FILENAME_MAX: usize = 256;
 /// Bytes of a string that a record carries beside its paths (a symlink's target, a mount's source) at most.
 pub const EXTRA_MAX: usize = 512;
 
-/// Bytes of the Bloom filter over watched inode numbers: with 1,000 watched objects, 1.5% of the others pass it.
+/// Bytes of each Bloom filter over watched objects: with 1,000 watched objects, 1.5% of the others pass it.
 pub const BLOOM_BYTES: usize = 1 << 16;
 
 /// Entries of the watch map: directories, anchors and the single files that userspace names.
@@ -34,6 +34,20 @@ pub const EXIT_ENTRIES: usize = 1024;
 
 /// Entries of the map of named children.
 pub const CHILD_ENTRIES: usize = 4096;
+
+/// Entries of the map of sockets: configured listeners, each per directory identity.
+pub const SOCKET_ENTRIES: usize = 1024;
+
+/// Bytes of what is sent to a watched socket that one record carries at most, in three sizes; beyond the last
+/// [`crate::record::flags::DATA_TRUNCATED`] is set.
+pub const SEND_MAX: [usize; 3] = [512, 4096, 16_384];
+
+/// Segments (writev(2), sendmsg(2)) of one send that are read; beyond them
+/// [`crate::record::flags::DATA_TRUNCATED`] is set.
+pub const SEND_SEGMENTS: usize = 32;
+
+/// Sends whose bytes could not be read at first, and are to be read again when the kernel has copied them.
+pub const UNREAD_ENTRIES: usize = 256;
 
 /// Bytes of the ring buffer. A power of two and a multiple of the page size (bpf(2), `BPF_MAP_TYPE_RINGBUF`). It is
 /// mapped twice, end to end, and counts twice in the daemon's resident memory.

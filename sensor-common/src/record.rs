@@ -51,8 +51,13 @@ pub mod kind {
     pub const CGROUP_CREATE: u16 = 19;
     /// New namespaces were made or entered (clone, unshare, setns).
     pub const NAMESPACE: u16 = 20;
+    /// A process is about to send to a listener that is watched: `socket_sendmsg`.
+    pub const IPC_SEND: u16 = 21;
+    /// Of the last `IPC_SEND` of the same task on the same connection not all was taken: what was is in
+    /// [`super::IpcRecord::result`].
+    pub const IPC_SENT: u16 = 22;
     /// One more than the greatest kind that a kernel program emits: the length of the counter arrays.
-    pub const KERNEL_KINDS: u16 = 21;
+    pub const KERNEL_KINDS: u16 = 23;
 
     /// From here on the kinds are userspace's own: a header, then JSON. What the pipeline knows beyond the kernel's
     /// records enters it as these, so that a recording holds all of it.
@@ -77,6 +82,8 @@ pub mod kind {
     pub const TOOLS: u16 = 72;
     /// What a file says: read because the pipeline wants to know, or found at start.
     pub const FILE_CONTENT: u16 = 73;
+    /// All files of a survey were told.
+    pub const SURVEYED: u16 = 74;
 
     /// The name of a kind for metrics and messages; `None` where there is no such kind.
     #[must_use]
@@ -102,6 +109,8 @@ pub mod kind {
             PROCESS_EXIT => "process_exit",
             CGROUP_CREATE => "cgroup_create",
             NAMESPACE => "namespace",
+            IPC_SEND => "ipc_send",
+            IPC_SENT => "ipc_sent",
             HOST => "host",
             PROCESS_SNAPSHOT => "process_snapshot",
             WATCH => "watch",
@@ -112,6 +121,7 @@ pub mod kind {
             LOSS => "loss",
             TOOLS => "tools",
             FILE_CONTENT => "file_content",
+            SURVEYED => "surveyed",
             _ => return None,
         })
     }
@@ -135,6 +145,14 @@ pub mod flags {
     pub const ARGS_UNREADABLE: u16 = 1 << 6;
     /// An open for writing has just created the file.
     pub const CREATED: u16 = 1 << 7;
+    /// More was sent than is carried: what is carried is its beginning.
+    pub const DATA_TRUNCATED: u16 = 1 << 8;
+    /// What was sent could not be read, or only its beginning: the sender's memory was not there yet (then a second
+    /// record with [`DATA_LATE`] follows), or the data are pages that were handed over (splice(2), buffers registered
+    /// with `io_uring`).
+    pub const DATA_UNREADABLE: u16 = 1 << 9;
+    /// This is what the last `IPC_SEND` of the same task on the same connection could not show.
+    pub const DATA_LATE: u16 = 1 << 10;
 }
 
 /// Indices of the counter array: below [`kind::KERNEL_KINDS`] the records of that kind that found no room.
@@ -354,7 +372,37 @@ pub struct ContainerRecord {
     pub reserved: u32,
 }
 
+/// `IPC_SEND` and `IPC_SENT`.
+///
+/// What is sent to a watched listener, from the client's side only, before the kernel takes it. A stream has no
+/// borders of messages: one record may hold several, or a part of one.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(FromBytes, IntoBytes, Immutable, KnownLayout))]
+pub struct IpcRecord {
+    /// Kind, flags, length, time.
+    pub header: Header,
+    /// The sender: whoever has the descriptor now, not who connected.
+    pub task: TaskContext,
+    /// Inode number of the sender's socket: `socket:[N]` in /proc/PID/fd (proc(5)). It names the connection, also
+    /// where a descriptor of it is passed to another process.
+    pub connection: u64,
+    /// The watch of the listener.
+    pub watch: u32,
+    /// Bytes that were to be sent; `data` may hold less.
+    pub total: u32,
+    /// `IPC_SENT`: bytes that were taken, or a negated errno. 0 in an `IPC_SEND`.
+    pub result: i32,
+    /// `MSG_*` of send(2). The last byte of a send with `MSG_OOB` is not part of the stream (unix(7)).
+    pub message_flags: u32,
+    /// `SOCK_STREAM` or `SOCK_SEQPACKET`.
+    pub socket_type: u32,
+    /// The bytes.
+    pub data: Span,
+}
+
 const _: () = assert!(size_of::<Header>() == 16);
+const _: () = assert!(size_of::<IpcRecord>() == 144);
 const _: () = assert!(size_of::<TaskContext>() == 96);
 const _: () = assert!(size_of::<FileIdentity>() == 40);
 const _: () = assert!(size_of::<FileRecord>() == 192);

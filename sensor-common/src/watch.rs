@@ -23,6 +23,8 @@ pub const ENTRY: u32 = 8;
 pub const PENDING: u32 = 16;
 /// On an anchor: operations on every direct child are reported, whatever its name.
 pub const ANY_CHILD: u32 = 32;
+/// In the map of files: a watched listener's file that was given another name. What clients send there is reported.
+pub const SOCKET: u32 = 64;
 
 /// [`WatchValue::generation`] that matches every generation.
 pub const ANY_GENERATION: u32 = u32::MAX;
@@ -112,20 +114,38 @@ pub struct LearnedIdentity {
     pub generation: u32,
 }
 
-/// Index into the Bloom filter, a byte per position, for an inode number. Where the byte is 0, no watched object has
-/// this number.
+/// [`Learned::count`] as userspace sets it to have the first identity, which it learned earlier, entered into the far
+/// filter instead of learning: with [`SUBTREE`], or before a named child becomes [`PENDING`]. The program sets it to 0.
+pub const ADMIT: u32 = u32::MAX;
+
+/// Index into a Bloom filter, a byte per position, for the lower half of an inode number and what [`bloom_seed`] makes
+/// of its device. Where the byte is 0, no watched object is this one.
+///
+/// There are two filters. The near one has every watched object, and is asked about an object and its parent. The far
+/// one, asked from there on up, has those through which anything at any depth can be watched: [`SUBTREE`], and anchors
+/// with a [`PENDING`] child. So a walk passes other anchors, such as the root directory, at the price of any directory.
+/// An object is in its filter before an entry of a map makes it watched, and stays in it for good.
 ///
 /// Bytes, because a byte is set by a plain store: 5.10 has no atomic OR for BPF programs (added in 5.12), and a lost
-/// bit would be a lost watch. Only kernel programs write it.
+/// bit would be a lost watch. Only kernel programs write them.
 #[must_use]
 #[expect(
     clippy::inline_always,
-    reason = "a call would cost more than the two instructions, on the hottest path"
+    reason = "a call would cost more than the three instructions, on the hottest path"
 )]
 #[inline(always)]
-pub fn bloom_position(inode: u64) -> usize {
-    // Fibonacci hashing: consecutive inode numbers land far apart.
-    (inode.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48) as usize & (crate::limits::BLOOM_BYTES - 1)
+pub fn bloom_position(inode: u32, seed: u32) -> usize {
+    // Fibonacci hashing: consecutive inode numbers land far apart. In 32 bits, since that is the longest factor that a
+    // BPF instruction has room for: with 64, each level of a walk takes an instruction more.
+    ((inode ^ seed).wrapping_mul(0x9e37_79b1) >> 16) as usize & (crate::limits::BLOOM_BYTES - 1)
+}
+
+/// What tells filesystems apart in [`bloom_position`], from a [`WatchKey::device`]. Every tmpfs counts its inodes from 1:
+/// without it, /tmp would pay for what is watched in /run.
+#[must_use]
+pub const fn bloom_seed(device: u32) -> u32 {
+    // Without a factor the next filesystem's seed would only swap neighbours.
+    device.wrapping_mul(0x85eb_ca6b)
 }
 
 const _: () = assert!(size_of::<WatchKey>() == 16);
@@ -150,10 +170,11 @@ mod tests {
     fn bloom_positions_stay_in_the_filter_and_spread() {
         let mut seen = [usize::MAX; 100];
         for (slot, inode) in seen.iter_mut().zip(1000..) {
-            *slot = bloom_position(inode);
+            // The same numbers on two neighbouring filesystems.
+            *slot = bloom_position(inode / 2, bloom_seed(22 + inode % 2));
         }
         seen.sort_unstable();
         assert!(seen.windows(2).all(|pair| pair[0] != pair[1]), "neighbours do not collide");
-        assert!(bloom_position(u64::MAX) < crate::limits::BLOOM_BYTES);
+        assert!(bloom_position(u32::MAX, bloom_seed(u32::MAX)) < crate::limits::BLOOM_BYTES);
     }
 }

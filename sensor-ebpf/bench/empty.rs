@@ -10,8 +10,8 @@
 #[expect(dead_code, unused_imports, unused_macros, reason = "only its maps and globals are wanted")]
 mod kernel;
 
-use aya_ebpf::macros::{btf_tracepoint, fentry, lsm};
-use aya_ebpf::programs::{BtfTracePointContext, FEntryContext, LsmContext};
+use aya_ebpf::macros::{btf_tracepoint, fentry, fexit, lsm};
+use aya_ebpf::programs::{BtfTracePointContext, FEntryContext, FExitContext, LsmContext};
 
 /// Declares programs that return 0. The LSM ones take their hook from the loader, as the others take their function.
 macro_rules! empty {
@@ -42,6 +42,7 @@ empty!(
     lsm_move_mount,
     lsm_sb_umount,
     lsm_file_release,
+    lsm_socket_sendmsg,
 );
 empty!(
     fentry,
@@ -63,7 +64,10 @@ empty!(
     fentry_sb_umount,
     fentry_fput,
     fentry_create_new_namespaces,
+    fentry_socket_sendmsg,
+    fentry_unix_stream_sendpage,
 );
+empty!(fexit, FExitContext, fexit_unix_stream_sendmsg);
 empty!(
     btf_tracepoint,
     BtfTracePointContext,

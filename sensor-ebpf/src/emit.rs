@@ -34,6 +34,18 @@ pub fn reserve_process<const SIZE: u64>(kind: u16) -> *mut u8 {
     reserve::<SIZE>(kind)
 }
 
+/// Reserves `SIZE` bytes for what was sent to a watched socket; refused, and counted, when two thirds of the room of
+/// process records are taken: anyone may send to a bus, and whoever floods it must not drive out other records.
+#[inline(always)]
+pub fn reserve_ipc<const SIZE: u64>(kind: u16) -> *mut u8 {
+    let most = fact!(process_ring_bytes) as u64;
+    if waiting() > most - most / 3 {
+        count(kind as u32);
+        return core::ptr::null_mut();
+    }
+    reserve::<SIZE>(kind)
+}
+
 /// Bytes in the ring that userspace has not taken yet.
 #[inline(always)]
 fn waiting() -> u64 {

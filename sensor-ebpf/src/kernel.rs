@@ -22,6 +22,9 @@ pub static FACTS: KernelFacts = KernelFacts {
     setattr_dentry: 0,
     current_task_btf: 0,
     process_ring_bytes: limits::RING_PROCESS_BYTES as u32,
+    unix_sock_helper: 0,
+    iter_iovec: 0,
+    iter_ubuf: 0,
 };
 
 /// The thread whose opens are to be learned from; `u32::MAX` for none. Not 0, so that it lies in `.data` by itself:
@@ -29,13 +32,38 @@ pub static FACTS: KernelFacts = KernelFacts {
 #[unsafe(no_mangle)]
 pub static mut LEARNER: u32 = u32::MAX;
 
-/// The Bloom filter, in `.bss`; see [`sensor_common::watch::bloom_position`].
+/// A Bloom filter; see [`sensor_common::watch::bloom_position`].
+pub type Bloom = [u8; limits::BLOOM_BYTES];
+
+/// The filter for an object and its parent, in `.bss`.
 #[unsafe(no_mangle)]
-pub static mut BLOOM: [u8; limits::BLOOM_BYTES] = [0; limits::BLOOM_BYTES];
+pub static mut NEAR: Bloom = [0; limits::BLOOM_BYTES];
+
+/// The filter for what lies above.
+#[unsafe(no_mangle)]
+pub static mut FAR: Bloom = [0; limits::BLOOM_BYTES];
+
+/// Where the bytes of a send lie.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Bytes {
+    /// One of the forms in `hooks::ipc`.
+    pub form: u64,
+    /// The array of segments, or the buffer.
+    pub at: u64,
+    /// Segments in the array.
+    pub segments: u64,
+    /// Bytes of the first segment that are left out.
+    pub skip: u64,
+    /// Bytes to send.
+    pub count: u64,
+    /// The connection that they go to.
+    pub connection: u64,
+}
 
 /// Always 0, which the verifier cannot know.
 #[unsafe(no_mangle)]
-pub static mut ZERO: u32 = 0;
+pub static mut ZERO: u64 = 0;
 
 /// Records on their way to userspace.
 #[map]
@@ -57,6 +85,18 @@ pub static FILES: LruHashMap<WatchKey, WatchValue> =
 #[map]
 pub static CHILDREN: HashMap<ChildKey, WatchValue> =
     HashMap::with_max_entries(limits::CHILD_ENTRIES as u32, 0);
+
+/// Listeners that are watched, by the directory and name of their file; the watch's number.
+#[map]
+pub static SOCKETS: HashMap<ChildKey, u32> = HashMap::with_max_entries(limits::SOCKET_ENTRIES as u32, 0);
+
+/// Sends whose bytes could not be read, by (tgid, thread id) as the helper gives them.
+#[map]
+pub static UNREAD: LruHashMap<u64, Bytes> = LruHashMap::with_max_entries(limits::UNREAD_ENTRIES as u32, 0);
+
+/// How many of them there are, or a little more: one that makes room is not counted down.
+#[unsafe(no_mangle)]
+pub static mut UNREAD_COUNT: u64 = 0;
 
 /// Processes whose end was told, by (start, tgid): two of their threads may both take themselves for the last.
 #[map]
@@ -136,9 +176,31 @@ pub fn opaque(mut value: u64) -> u64 {
 /// The value, about which the verifier knows nothing any more. A loop's exits then look alike to it, and what follows
 /// is verified once instead of once for each exit.
 #[inline(always)]
-pub fn forgotten(value: u32) -> u32 {
+pub fn forgotten(value: u64) -> u64 {
     // SAFETY: a plain integer that nothing writes.
     value.wrapping_add(unsafe { read_volatile(&raw const ZERO) })
+}
+
+/// [`forgotten`] for 64 bits.
+#[inline(always)]
+pub fn forgotten_wide(value: u64) -> u64 {
+    // SAFETY: as in `forgotten`.
+    value.wrapping_add(unsafe { read_volatile(&raw const ZERO) } as u64)
+}
+
+/// Whether some send is still to be read.
+#[inline(always)]
+pub fn any_unread() -> bool {
+    // SAFETY: a plain integer.
+    unsafe { read_volatile(&raw const UNREAD_COUNT) != 0 }
+}
+
+/// One such send more (1) or fewer (-1).
+#[inline(always)]
+pub fn unread(change: i64) {
+    let count = &raw mut UNREAD_COUNT;
+    // SAFETY: an aligned u64; as in `count`.
+    unsafe { core::arch::asm!("lock *(u64 *)({0} + 0) += {1}", in(reg) count, in(reg) change) }
 }
 
 /// Adds one to a counter.

@@ -13,11 +13,11 @@ mod kernel;
 mod path;
 mod task;
 
-use aya_ebpf::macros::{btf_tracepoint, fentry, lsm};
-use aya_ebpf::programs::{BtfTracePointContext, FEntryContext, LsmContext};
+use aya_ebpf::macros::{btf_tracepoint, fentry, fexit, lsm};
+use aya_ebpf::programs::{BtfTracePointContext, FEntryContext, FExitContext, LsmContext};
 use sensor_common::record::kind;
 
-use hooks::{container, file, process};
+use hooks::{container, file, ipc, process};
 use kernel::fact;
 
 /// Declares a hook as LSM program `lsm_NAME` and as fentry program `fentry_NAME` on `security_NAME`.
@@ -76,6 +76,25 @@ hook!("file_mprotect", lsm_file_mprotect, fentry_file_mprotect, |c| file::protec
 hook!("sb_mount", lsm_sb_mount, fentry_sb_mount, |c| file::mount(c.arg(1), c.arg(0), c.arg(3)));
 hook!("move_mount", lsm_move_mount, fentry_move_mount, |c| file::move_mount(c.arg(0), c.arg(1)));
 hook!("sb_umount", lsm_sb_umount, fentry_sb_umount, |c| file::umount(c.arg(0), c.arg::<u32>(1) as u64));
+hook!("socket_sendmsg", lsm_socket_sendmsg, fentry_socket_sendmsg, |c| ipc::send(
+    c.arg(0),
+    c.arg(1),
+    c.arg(2)
+));
+
+/// `unix_stream_sendmsg(sock, msg, len)` (net/unix/af_unix.c): its result.
+#[fexit(function = "unix_stream_sendmsg")]
+fn fexit_unix_stream_sendmsg(ctx: FExitContext) -> u32 {
+    ipc::sent(ctx.arg(0), ctx.arg(1), ctx.arg(2), ctx.arg(3));
+    0
+}
+
+/// `unix_stream_sendpage(sock, page, offset, size, flags)`, before 6.5.
+#[fentry(function = "unix_stream_sendpage")]
+fn fentry_unix_stream_sendpage(ctx: FEntryContext) -> u32 {
+    ipc::send_page(ctx.arg(0), ctx.arg(3));
+    0
+}
 
 /// The close of a file where the LSM hook exists (6.9 and later).
 #[lsm(hook = "file_release")]

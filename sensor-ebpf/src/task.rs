@@ -14,7 +14,7 @@ const UNSET: u32 = u32::MAX;
 
 /// Reads a field: directly where the pointer is typed, else by helper.
 #[inline(always)]
-fn read<const TYPED: bool, T: Copy>(base: Address, offset: usize) -> T {
+pub fn read<const TYPED: bool, T: Copy>(base: Address, offset: usize) -> T {
     if TYPED { load(base, offset) } else { probe(base, offset) }
 }
 

@@ -21,18 +21,18 @@ use crate::lineage::{self, Lineage};
 pub struct Limits {
     /// Of the lineage.
     pub lineage: lineage::Limits,
-    /// Incidents that are held back at most.
-    pub held: usize,
+    /// Bytes of the incidents that are held back; the repeats that are kept may have as many.
+    pub incident_bytes: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { lineage: lineage::Limits::default(), held: 4096 }
+        Self { lineage: lineage::Limits::default(), incident_bytes: 1 << 20 }
     }
 }
 
 /// Greatest kind plus one.
-const KINDS: usize = kind::FILE_CONTENT as usize + 1;
+const KINDS: usize = kind::SURVEYED as usize + 1;
 
 /// Figures of a [`Pipeline`], all since its beginning.
 #[derive(Clone, Debug)]
@@ -56,7 +56,7 @@ pub struct Stats {
     /// Ended processes taken out of a long row of ancestors.
     pub processes_spliced: u64,
     /// The bounded tables.
-    pub tables: [Table; 8],
+    pub tables: [Table; 9],
 }
 
 /// A bounded table.
@@ -112,7 +112,7 @@ impl Pipeline {
         Self {
             lineage: Lineage::new(limits.lineage),
             detector: Detector::default(),
-            collapse: Collapse::new(limits.held),
+            collapse: Collapse::new(limits.incident_bytes),
             now: 0,
             findings: Vec::new(),
             completed: Vec::new(),
@@ -148,11 +148,13 @@ impl Pipeline {
             Event::Exec(event) => {
                 if let Some(handle) = lineage.exec(&event) {
                     findings.extend(detector.exec(&event, handle, lineage));
+                    detector.service_started(&event, handle, lineage);
                 }
             }
             Event::Exit(record) => lineage.exit(&record),
             Event::Cgroup(event) => lineage.set_cgroup(event.record.value, until_nul(event.path)),
             Event::Namespace(record) => lineage.update_known(&record.task),
+            Event::Ipc(event) => lineage.update_known(&event.record.task),
             Event::User(_, record) => self.take_up_user(time, record),
         }
     }
@@ -183,6 +185,7 @@ impl Pipeline {
                 }
             }
             UserRecord::Tools(tools) => detector.tools_found(&tools.tools),
+            UserRecord::Surveyed(surveyed) => self.findings.extend(detector.surveyed(surveyed.id)),
             UserRecord::FileContent(content) => {
                 detector.content(&content, &mut |finding| self.completed.push(finding));
             }
@@ -222,9 +225,10 @@ impl Pipeline {
     pub fn stats(&self) -> Stats {
         let (table, images, cgroups) = (self.lineage.table(), self.lineage.images(), self.lineage.cgroups());
         let (watches, tools) = (self.detector.watches(), self.detector.known_tools());
-        let (windows, windows_max) = self.collapse.windows();
+        let (windows, windows_max, repeat_bytes) = self.collapse.windows();
         let held = self.collapse.held();
         let (files, files_max) = self.detector.remembered_files();
+        let (units, units_max, unit_bytes, units_refused) = self.detector.unit_files();
         let (awaited, awaited_max) = self.detector.awaited_contents();
         let plain = |name, entries, capacity| Table { name, entries, capacity, bytes: 0, evicted: 0 };
         Stats {
@@ -255,9 +259,10 @@ impl Pipeline {
                 },
                 plain("tools", tools.len(), tools.capacity()),
                 plain("files", files, files_max),
+                Table { bytes: unit_bytes, evicted: units_refused, ..plain("unit_files", units, units_max) },
                 plain("awaited_contents", awaited, awaited_max),
-                plain("held", held.len(), held.capacity()),
-                plain("windows", windows, windows_max),
+                Table { bytes: held.bytes(), ..plain("held", held.len(), 0) },
+                Table { bytes: repeat_bytes, ..plain("windows", windows, windows_max) },
             ],
         }
     }

@@ -3,6 +3,7 @@
 mod apt;
 mod bench;
 mod ebpf;
+mod programs;
 mod run;
 mod sh;
 mod test;

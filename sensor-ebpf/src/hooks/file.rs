@@ -11,7 +11,7 @@ use sensor_common::watch::{self, Learned, LearnedIdentity, WatchValue};
 use crate::diagnostics;
 use crate::emit;
 use crate::kernel::{self, Address, FILES, LEARNED, LEARNER, WATCHES, load, offset};
-use crate::path::{self, Cursor, Found, add_to_bloom, in_bloom, key_of, remembered, watched};
+use crate::path::{self, Cursor, Found, admit_far, admit_near, is_near, key_of, remembered, watched};
 use crate::task;
 
 /// `FMODE_WRITE` (include/linux/fs.h).
@@ -170,11 +170,11 @@ fn remember(inode: Address, found: &Found) {
     if inode.is_null() || load::<u16>(inode, offset!(inode_mode)) as u32 & S_IFMT != S_IFREG {
         return;
     }
-    let number: u64 = load(inode, offset!(inode_ino));
+    let key = key_of(inode, load(inode, offset!(inode_ino)));
     let generation: u32 = load(inode, offset!(inode_generation));
     let value = WatchValue { watch: found.watch, flags: watch::FILE, generation, reserved: 0 };
-    add_to_bloom(number);
-    if FILES.insert(key_of(inode, number), value, 0).is_err() {
+    admit_near(&key);
+    if FILES.insert(key, value, 0).is_err() {
         kernel::count(counter::WATCH_FULL);
     }
 }
@@ -185,9 +185,8 @@ fn forget(inode: Address) {
     if inode.is_null() || load::<u32>(inode, offset!(inode_nlink)) > 1 {
         return;
     }
-    let number: u64 = load(inode, offset!(inode_ino));
-    if in_bloom(number) {
-        let key = key_of(inode, number);
+    let key = key_of(inode, load(inode, offset!(inode_ino)));
+    if is_near(&key) {
         if let Some(value) = watched(&key, inode) {
             if value.flags == watch::FILE {
                 let _absent_is_fine = WATCHES.remove(key);
@@ -219,7 +218,8 @@ pub fn open(file: Address) {
     }
 }
 
-/// Notes the identity of `inode` if it is the learner that opens it, and lets it pass the Bloom filter.
+/// If it is the learner that opens `inode`: notes its identity and lets it pass as watched; or does what userspace asks
+/// for by [`watch::ADMIT`].
 #[inline(always)]
 fn learn(inode: Address) {
     // SAFETY: a plain integer that userspace sets.
@@ -230,27 +230,31 @@ fn learn(inode: Address) {
     {
         return;
     }
-    let number: u64 = load(inode, offset!(inode_ino));
-    let key = key_of(inode, number);
-    let identity = LearnedIdentity {
-        inode: number,
-        device: key.device,
-        generation: load(inode, offset!(inode_generation)),
-    };
-    add_to_bloom(number);
-    diagnostics::learned(number, key.device);
-    if let Some(learned) = LEARNED.get_ptr_mut(0) {
-        let learned: *mut Learned = learned;
-        // SAFETY: the map's only element, written by the one thread that learns; the index is checked.
-        unsafe {
-            let count = (*learned).count;
-            if count == 0 {
-                (*learned).identities[0] = identity;
-            } else if count == 1 {
-                (*learned).identities[1] = identity;
-            }
-            (*learned).count = count + 1;
+    let Some(learned) = LEARNED.get_ptr_mut(0) else { return };
+    let learned: *mut Learned = learned;
+    // SAFETY: the map's only element, written by the one thread that learns, and by the programs that it runs.
+    let count = unsafe { (*learned).count };
+    if count == watch::ADMIT {
+        // SAFETY: as above.
+        let identity = unsafe { (*learned).identities[0] };
+        admit_far(identity.inode, identity.device);
+        // SAFETY: as above.
+        unsafe { (*learned).count = 0 };
+        return;
+    }
+    let key = key_of(inode, load(inode, offset!(inode_ino)));
+    let generation = load(inode, offset!(inode_generation));
+    admit_near(&key);
+    diagnostics::learned(key.inode, key.device);
+    // SAFETY: as above; the index is checked.
+    unsafe {
+        let identity = LearnedIdentity { inode: key.inode, device: key.device, generation };
+        if count == 0 {
+            (*learned).identities[0] = identity;
+        } else if count == 1 {
+            (*learned).identities[1] = identity;
         }
+        (*learned).count = count + 1;
     }
 }
 
@@ -264,15 +268,14 @@ pub fn close(file: Address) {
     if inode.is_null() {
         return;
     }
-    let number: u64 = load(inode, offset!(inode_ino));
-    if !in_bloom(number) {
+    let key = key_of(inode, load(inode, offset!(inode_ino)));
+    if !is_near(&key) {
         return;
     }
-    let key = key_of(inode, number);
     let by_user = watched(&key, inode).filter(|value| value.flags & watch::FILE != 0);
     let Some(value) = by_user.or_else(|| remembered(&key, inode)) else { return };
     let dentry: Address = load(file, offset!(file_dentry));
-    let mut found = path::find(dentry);
+    let mut found = path::walk(dentry);
     if found.matched == 0 {
         found = Found { watch: value.watch, matched: watch::FILE, ..Found::NOTHING };
     }
@@ -310,8 +313,9 @@ pub fn symlink(dentry: Address, target: Address) {
 /// A hard link is made, or a file renamed: `new` is the name that comes, `old` the one that is or was.
 #[inline(always)]
 pub fn two_names(kind: u16, old: Address, new: Address) {
-    let found = path::find(new);
-    let other_found = path::find(old);
+    // Else the verifier follows each way out of the first walk through the second, and four in an exchange.
+    let found = path::find(new).forgotten();
+    let other_found = path::find(old).forgotten();
     if found.matched | other_found.matched == 0 {
         return;
     }
@@ -322,6 +326,8 @@ pub fn two_names(kind: u16, old: Address, new: Address) {
     } else if kind == kind::FILE_LINK && other_found.matched & INSIDE != 0 {
         // The name inside stays, so what is written through the new one outside is of interest.
         remember(inode, &other_found);
+    } else if kind == kind::FILE_RENAME && other_found.matched & watch::ENTRY != 0 {
+        super::ipc::renamed(old, inode);
     }
     let mut report = Report::of(kind, new, found, 0);
     report.object = old;

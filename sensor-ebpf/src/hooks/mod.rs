@@ -3,4 +3,5 @@
 
 pub mod container;
 pub mod file;
+pub mod ipc;
 pub mod process;

@@ -65,7 +65,7 @@ struct BackendReport {
     /// Why not.
     error: Option<String>,
     hooks: Vec<&'static str>,
-    cannot_see: &'static [&'static str],
+    cannot_see: Vec<&'static str>,
 }
 
 /// Runs the command.
@@ -100,7 +100,7 @@ fn probe(args: &Args) -> Report {
     };
     let options = load::Options { object: args.object.clone(), ..load::Options::default() };
     for backend in Backend::ALL {
-        let mut loaded = load::load(backend, &btf, &options);
+        let mut loaded = load::load(backend, &options);
         if backend == Backend::Fanotify {
             // Its file side is no program.
             loaded = loaded.and_then(|loaded| Ok(Fanotify::new().map(|_| loaded)?));
@@ -110,7 +110,7 @@ fn probe(args: &Args) -> Report {
             works: loaded.is_ok(),
             error: loaded.err().map(|error| error.to_string()),
             hooks: hooks::of(backend, &btf).iter().map(|hook| hook.name).collect(),
-            cannot_see: backend.blind_spots(),
+            cannot_see: hooks::blind_spots(backend, &btf),
         });
     }
     report.chosen = report.backends.iter().find(|backend| backend.works).map(|backend| backend.backend);
@@ -142,7 +142,7 @@ fn print(report: &Report, out: &mut impl Write) -> std::io::Result<()> {
         if let Some(error) = &backend.error {
             writeln!(out, "          because: {error}")?;
         }
-        for blind in backend.cannot_see {
+        for blind in &backend.cannot_see {
             writeln!(out, "          cannot see: {blind}")?;
         }
     }

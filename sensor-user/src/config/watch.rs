@@ -203,6 +203,11 @@ fn default_paths() -> Vec<WatchPath> {
         "/etc/rc.shutdown",
         "/etc/rc.local.shutdown",
     ];
+    // What systemctl and systemd-run speak to, as root and as a user (src/shared/bus-util.c, `bus_connect_system_systemd`
+    // and `bus_connect_user_systemd`), and the buses over which everyone else does.
+    const MANAGERS: &[&str] =
+        &["/run/systemd/private", "/run/user/*/systemd/private", "/run/capsules/*/systemd/private"];
+    const BUSES: &[&str] = &["/run/dbus/system_bus_socket", "/run/user/*/bus", "/run/capsules/*/bus"];
     // Red Hat keeps these below /etc/rc.d, and links to them.
     const RC_ROOTS: &[&str] = &["/etc", "/etc/rc.d"];
 
@@ -213,6 +218,8 @@ fn default_paths() -> Vec<WatchPath> {
     paths.extend(list(Class::UserUnit, USER_UNITS));
     paths.extend(list(Class::TransientUnit, TRANSIENT));
     paths.extend(list(Class::GeneratorOutput, OUTPUT));
+    paths.extend(list(Class::ManagerSocket, MANAGERS));
+    paths.extend(list(Class::BusSocket, BUSES));
     for (directory, class) in GENERATORS {
         for root in GENERATOR_ROOTS {
             paths.push(WatchPath { path: format!("{root}/{directory}"), class: *class });

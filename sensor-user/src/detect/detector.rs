@@ -4,11 +4,13 @@ use sensor_common::limits::WATCH_ENTRIES;
 use sensor_common::record::{FileRecord, flags};
 
 use super::client::{Clients, RECENT_CLIENT};
+use super::effects::Effects;
 use super::file::{AWAITED_MAX, Awaiting};
 use super::finding::{Finding, Who};
 use super::memory::{Echoes, Excused, Recent};
 use super::quiet::{Quiet, QuietCounts};
 use super::score::Reason;
+use super::units::{FILES_MAX as UNIT_FILES_MAX, Units};
 use super::{rules, score};
 use crate::event::content::Want;
 use crate::event::user::{FileFound, Loss, ToolIdentity, Watch};
@@ -39,6 +41,12 @@ pub struct Detector {
     pub(super) echoes: Echoes,
     pub(super) excused: Excused,
     pub(super) quiet: QuietCounts,
+    /// The unit files that were read.
+    pub(super) units: Units,
+    /// Services that began.
+    pub(super) effects: Effects,
+    /// When a file was last seen changed, by its path.
+    pub(super) written: Recent<Vec<u8>, u64>,
     /// Findings that wait for what a file says, by its path.
     pub(super) awaiting: Recent<Vec<u8>, Vec<Awaiting>>,
     /// Files that are to be read.
@@ -68,6 +76,9 @@ impl Default for Detector {
             echoes: Echoes::default(),
             excused: Excused::default(),
             quiet: QuietCounts::default(),
+            units: Units::default(),
+            effects: Effects::default(),
+            written: Recent::new(FILES_MAX),
             awaiting: Recent::new(AWAITED_MAX),
             wants: Vec::new(),
             path: Vec::new(),
@@ -102,6 +113,12 @@ impl Detector {
     /// Files whose paths are remembered by identity, and the bound.
     pub fn remembered_files(&self) -> (usize, usize) {
         (self.files.len(), FILES_MAX)
+    }
+
+    /// Unit files held, the bound, their bytes, and what found no room.
+    pub fn unit_files(&self) -> (usize, usize, usize, u64) {
+        let (files, bytes, refused) = self.units.figures();
+        (files, UNIT_FILES_MAX, bytes, refused)
     }
 
     /// Files that findings wait for the content of, and the bound.

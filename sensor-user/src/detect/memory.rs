@@ -37,6 +37,14 @@ impl<K: Clone + Eq + Hash, V> Recent<K, V> {
         self.map.remove(key)
     }
 
+    /// What is remembered, to be changed.
+    pub fn get_mut<Q: Eq + Hash + ?Sized>(&mut self, key: &Q) -> Option<&mut V>
+    where
+        K: std::borrow::Borrow<Q>,
+    {
+        self.map.get_mut(key)
+    }
+
     /// What is remembered.
     pub fn get<Q: Eq + Hash + ?Sized>(&self, key: &Q) -> Option<&V>
     where

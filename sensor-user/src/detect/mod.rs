@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod detector;
+mod effects;
 pub mod exec;
 pub mod file;
 pub mod finding;
@@ -11,3 +12,4 @@ pub mod rules;
 pub mod score;
 
 mod memory;
+mod units;

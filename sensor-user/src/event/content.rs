@@ -11,13 +11,23 @@ pub const CONTENT_MAX: usize = 64 << 10;
 /// Names of a directory that a record carries at most.
 pub const NAMES_MAX: usize = 256;
 
-/// A file that the pipeline wants to know the content of.
+/// What the pipeline wants to know.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Want {
-    /// Its path, as the host's PID 1 sees it.
-    pub path: Vec<u8>,
-    /// What must be true of it before it is worth reading.
-    pub expected: Expected,
+pub enum Want {
+    /// What is at a path.
+    File {
+        /// As the host's PID 1 sees it.
+        path: Vec<u8>,
+        /// What must be true of it before it is worth reading.
+        expected: Expected,
+    },
+    /// What is at each of these paths, and in those of them that are directories; what is absent is left out.
+    Survey {
+        /// By what the pipeline recognises the answer.
+        id: u64,
+        /// As the host's PID 1 sees them.
+        paths: Vec<Vec<u8>>,
+    },
 }
 
 /// Hooks run before the operation does: what the path leads to may for a moment still be what it was.
@@ -42,8 +52,27 @@ pub struct FileContent {
     /// It was read because the sensor looked around at its start or at a new directory, not because it was asked for.
     #[serde(default)]
     pub baseline: bool,
+    /// The survey that it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub survey: Option<u64>,
     /// What was found.
     pub found: Found,
+}
+
+/// `kind::SURVEYED`: all of a survey was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Surveyed {
+    /// Which.
+    pub id: u64,
+}
+
+/// What became of a [`Want`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// What was read.
+    pub files: Vec<FileContent>,
+    /// The survey that these are all of.
+    pub survey: Option<u64>,
 }
 
 /// What a path leads to.
@@ -164,6 +193,7 @@ mod tests {
                 found: Found::Symlink { target: path.clone(), end: Box::new(end) },
                 path,
                 baseline: false,
+                survey: Some(7),
             };
             let text = serde_json::to_string(&record).unwrap();
             prop_assert_eq!(serde_json::from_str::<FileContent>(&text).unwrap(), record);

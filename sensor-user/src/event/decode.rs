@@ -4,12 +4,13 @@
 //! recording's frames are not aligned as the ring's are, and strings stay where they are.
 
 use sensor_common::record::{
-    ContainerRecord, ExecRecord, ExitRecord, FileRecord, ForkRecord, Header, Span, TaskContext, kind,
+    ContainerRecord, ExecRecord, ExitRecord, FileRecord, ForkRecord, Header, IpcRecord, Span, TaskContext,
+    kind,
 };
 use serde::de::DeserializeOwned;
 use zerocopy::FromBytes;
 
-use super::content::FileContent;
+use super::content::{FileContent, Surveyed};
 use super::path::PathView;
 use super::user::{CgroupSnapshot, FileFound, Host, Loss, ProcessSnapshot, Tools, Users, Watch};
 
@@ -34,6 +35,8 @@ pub enum Event<'a> {
     Cgroup(CgroupEvent<'a>),
     /// `NAMESPACE`.
     Namespace(ContainerRecord),
+    /// `IPC_SEND`, `IPC_SENT`.
+    Ipc(IpcEvent<'a>),
     /// Userspace's own.
     User(Header, UserRecord),
 }
@@ -48,6 +51,7 @@ impl Event<'_> {
             Event::Exit(record) => &record.header,
             Event::Cgroup(event) => &event.record.header,
             Event::Namespace(record) => &record.header,
+            Event::Ipc(event) => &event.record.header,
             Event::User(header, _) => header,
         }
     }
@@ -60,6 +64,7 @@ impl Event<'_> {
             Event::Exec(event) => Some(&event.record.task),
             Event::Cgroup(event) => Some(&event.record.task),
             Event::Namespace(record) => Some(&record.task),
+            Event::Ipc(event) => Some(&event.record.task),
             Event::Exit(_) | Event::User(..) => None,
         }
     }
@@ -103,6 +108,15 @@ pub struct CgroupEvent<'a> {
     pub path: &'a [u8],
 }
 
+/// What was sent to a watched listener.
+#[derive(Clone, Copy, Debug)]
+pub struct IpcEvent<'a> {
+    /// The fixed part.
+    pub record: IpcRecord,
+    /// The bytes, or their beginning.
+    pub data: &'a [u8],
+}
+
 /// What userspace itself puts into the stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UserRecord {
@@ -126,6 +140,8 @@ pub enum UserRecord {
     Tools(Tools),
     /// `FILE_CONTENT`.
     FileContent(FileContent),
+    /// `SURVEYED`.
+    Surveyed(Surveyed),
 }
 
 /// Why bytes are no record.
@@ -244,6 +260,7 @@ pub fn decode(bytes: &[u8]) -> Result<Event<'_>, DecodeError> {
         kind::PROCESS_EXIT => Event::Exit(body.fixed()?),
         kind::CGROUP_CREATE => Event::Cgroup(body.cgroup()?),
         kind::NAMESPACE => Event::Namespace(body.fixed()?),
+        kind::IPC_SEND | kind::IPC_SENT => Event::Ipc(body.ipc()?),
         _ => Event::User(header, body.user()?),
     })
 }
@@ -302,6 +319,11 @@ impl<'a> Body<'a> {
         Ok(CgroupEvent { path: self.string::<ContainerRecord>("path", record.path)?, record })
     }
 
+    fn ipc(&self) -> Result<IpcEvent<'a>, DecodeError> {
+        let record: IpcRecord = self.fixed()?;
+        Ok(IpcEvent { data: self.string::<IpcRecord>("data", record.data)?, record })
+    }
+
     fn user(&self) -> Result<UserRecord, DecodeError> {
         Ok(match self.header.kind {
             kind::HOST => UserRecord::Host(self.json()?),
@@ -317,6 +339,7 @@ impl<'a> Body<'a> {
             kind::LOSS => UserRecord::Loss(self.json()?),
             kind::TOOLS => UserRecord::Tools(self.json()?),
             kind::FILE_CONTENT => UserRecord::FileContent(self.json()?),
+            kind::SURVEYED => UserRecord::Surveyed(self.json()?),
             other => return Err(DecodeError::UnknownKind { kind: other }),
         })
     }

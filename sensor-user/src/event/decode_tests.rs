@@ -5,7 +5,7 @@ use sensor_common::watch;
 use super::*;
 use crate::event::encode::{
     ExecParts, FileRecordBuilder, encode_cgroup, encode_exec, encode_exit, encode_fork, encode_namespace,
-    encode_tick, encode_user,
+    encode_send, encode_sent, encode_tick, encode_user,
 };
 
 fn task() -> TaskContext {
@@ -36,6 +36,10 @@ fn exec() -> Vec<u8> {
     )
 }
 
+fn sender() -> IpcRecord {
+    IpcRecord { task: task(), connection: 4711, watch: 9, socket_type: 1, ..IpcRecord::default() }
+}
+
 fn samples() -> Vec<Vec<u8>> {
     vec![
         rename(),
@@ -45,6 +49,8 @@ fn samples() -> Vec<Vec<u8>> {
         encode_cgroup(3, task(), 77, b"/system.slice/docker-aa.scope"),
         encode_namespace(4, task(), 0x0002_0000),
         encode_tick(5).to_vec(),
+        encode_send(&sender(), b"l\x01\0\x01"),
+        encode_sent(&sender(), -11),
         encode_user(kind::WATCH, 6, &Watch { watch: 1, path: "/etc".into(), class: None, owner: None })
             .expect("JSON"),
     ]
@@ -74,6 +80,21 @@ fn an_exec_comes_back() {
     assert_eq!(event.cwd.to_path(""), "/root");
     assert_eq!(event.args, b"docker\0run\0\0x\xff\0");
     assert_eq!(event.record.argc, 4);
+}
+
+#[test]
+fn a_send_comes_back() {
+    let bytes = encode_send(&sender(), b"BEGIN\r\n");
+    let Event::Ipc(event) = decode(&bytes).expect("decodes") else { panic!("no send") };
+    assert_eq!(event.data, b"BEGIN\r\n");
+    assert_eq!((event.record.total, event.record.connection, event.record.watch), (7, 4711, 9));
+    let long = encode_send(&sender(), &[b'x'; 20_000]);
+    let Event::Ipc(event) = decode(&long).expect("decodes") else { panic!("no send") };
+    assert_eq!((event.data.len(), event.record.total), (16_384, 20_000));
+    assert_ne!(event.record.header.flags & flags::DATA_TRUNCATED, 0);
+    let failed = encode_sent(&sender(), -11);
+    let Event::Ipc(event) = decode(&failed).expect("decodes") else { panic!("no result") };
+    assert_eq!((event.record.header.kind, event.record.result), (kind::IPC_SENT, -11));
 }
 
 #[test]
@@ -130,8 +151,8 @@ fn each_error_names_its_cause() {
     assert_eq!(decode(&[0; 15]).unwrap_err(), DecodeError::NoHeader { have: 15 });
 
     let mut unknown = rename();
-    unknown[..2].copy_from_slice(&21u16.to_ne_bytes());
-    assert_eq!(decode(&unknown).unwrap_err(), DecodeError::UnknownKind { kind: 21 });
+    unknown[..2].copy_from_slice(&63u16.to_ne_bytes());
+    assert_eq!(decode(&unknown).unwrap_err(), DecodeError::UnknownKind { kind: 63 });
 
     let mut short = rename();
     set_u32(&mut short, 4, 100);
@@ -170,7 +191,7 @@ proptest! {
 
     #[test]
     fn garbled_records_never_panic(
-        which in 0..8usize,
+        which in 0..10usize,
         edits in proptest::collection::vec((any::<u16>(), any::<u8>()), 1..12),
     ) {
         let mut record = samples().swap_remove(which);

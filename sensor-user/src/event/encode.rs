@@ -1,10 +1,10 @@
 //! Records as bytes, made in userspace: the stream's own kinds, what the fanotify backend synthesises, and what
 //! tests feed in. The kernel programs' layout, byte for byte.
 
-use sensor_common::limits::{ARGS_MAX, EXTRA_MAX, FILENAME_MAX};
+use sensor_common::limits::{ARGS_MAX, EXTRA_MAX, FILENAME_MAX, SEND_MAX};
 use sensor_common::record::{
-    ContainerRecord, ExecRecord, ExitRecord, FileIdentity, FileRecord, ForkRecord, Header, Span, TaskContext,
-    flags, kind,
+    ContainerRecord, ExecRecord, ExitRecord, FileIdentity, FileRecord, ForkRecord, Header, IpcRecord, Span,
+    TaskContext, flags, kind,
 };
 use sensor_common::watch;
 use serde::Serialize;
@@ -269,5 +269,26 @@ pub fn encode_namespace(boottime_ns: u64, task: TaskContext, clone_flags: u64) -
         value: clone_flags,
         ..ContainerRecord::default()
     };
+    Strings::default().finish(&fixed)
+}
+
+/// A [`kind::IPC_SEND`] record of `data`, cut at [`SEND_MAX`]; of `fixed` the kind, the total and the data's place are
+/// set here.
+pub fn encode_send(fixed: &IpcRecord, data: &[u8]) -> Vec<u8> {
+    let (kept, was_cut) = cut(data, SEND_MAX[2]);
+    let mut fixed = IpcRecord { total: data.len() as u32, ..*fixed };
+    fixed.header.kind = kind::IPC_SEND;
+    if was_cut {
+        fixed.header.flags |= flags::DATA_TRUNCATED;
+    }
+    let mut strings = Strings::default();
+    fixed.data = strings.push::<IpcRecord>(kept);
+    strings.finish(&fixed)
+}
+
+/// A [`kind::IPC_SENT`] record: `result` as in [`IpcRecord::result`]; of `fixed` the kind and the result are set here.
+pub fn encode_sent(fixed: &IpcRecord, result: i32) -> Vec<u8> {
+    let mut fixed = IpcRecord { result, data: Span::default(), ..*fixed };
+    fixed.header.kind = kind::IPC_SENT;
     Strings::default().finish(&fixed)
 }

@@ -154,6 +154,18 @@ pub enum WatchClass {
     Schedule,
     /// Kernel modules to load, and commands run instead (modules-load.d(5), modprobe.d(5)).
     KernelModules,
+    /// The socket on which a service manager takes D-Bus messages without a bus (/run/systemd/private).
+    ManagerSocket,
+    /// The socket of a message bus (dbus-daemon(1), dbus-broker(1)).
+    BusSocket,
+}
+
+impl WatchClass {
+    /// Whether it is a socket, of which what clients send counts, and not what is written below a directory.
+    #[must_use]
+    pub const fn is_socket(self) -> bool {
+        matches!(self, Self::ManagerSocket | Self::BusSocket)
+    }
 }
 
 /// `kind::WATCH`: what a watch number in later records stands for.

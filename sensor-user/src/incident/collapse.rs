@@ -4,6 +4,7 @@ use std::collections::{HashMap, VecDeque};
 
 use super::alert::{Alert, HostInfo};
 use super::held::{Held, Incident};
+use super::weight::weight;
 use super::{WINDOW_NS, identity, summary};
 use crate::detect::finding::Finding;
 use crate::detect::rule::Severity;
@@ -23,8 +24,8 @@ struct Window {
     since: u64,
     severity: Severity,
     repeats: u64,
-    /// The last repeat. It stands for all of them.
-    last: Option<Incident>,
+    /// The last repeat. It stands for all of them. Most windows have none, and the table keeps room for many.
+    last: Option<Box<Incident>>,
 }
 
 /// The collapse of findings into alerts.
@@ -41,13 +42,16 @@ pub struct Collapse {
     collapsed: u64,
     /// Windows with repeats.
     repeating: usize,
+    /// Bytes of their last repeats.
+    repeat_bytes: usize,
+    bytes_max: usize,
 }
 
 impl Collapse {
-    /// Holds at most `held` incidents back.
-    pub fn new(held: usize) -> Self {
+    /// Incidents that are held back have at most so many bytes, and repeats that are kept as many.
+    pub fn new(bytes_max: usize) -> Self {
         Self {
-            held: Held::new(held),
+            held: Held::new(bytes_max),
             windows: HashMap::new(),
             order: VecDeque::new(),
             host: HostInfo::default(),
@@ -56,6 +60,8 @@ impl Collapse {
             alerts: [0; rules::RULES.len()],
             collapsed: 0,
             repeating: 0,
+            repeat_bytes: 0,
+            bytes_max,
         }
     }
 
@@ -76,9 +82,9 @@ impl Collapse {
         &self.held
     }
 
-    /// Windows in which repeats are counted, and their bound.
-    pub fn windows(&self) -> (usize, usize) {
-        (self.windows.len(), WINDOWS_MAX)
+    /// Windows in which repeats are counted, their bound, and the bytes of the repeats that they keep.
+    pub fn windows(&self) -> (usize, usize, usize) {
+        (self.windows.len(), WINDOWS_MAX, self.repeat_bytes)
     }
 
     /// Alerts per rule, in the order of [`rules::RULES`].
@@ -168,13 +174,20 @@ impl Collapse {
                 window.repeats += 1;
                 self.collapsed += 1;
                 // Only one is kept, so what repeats count is summed up.
-                let before = window.last.take().map_or(0, |last| last.finding.quantity);
-                let last = window.last.insert(incident);
-                last.finding.quantity += before;
+                let mut incident = Box::new(incident);
+                self.repeat_bytes += weight(&incident);
+                if let Some(before) = window.last.take() {
+                    self.repeat_bytes -= weight(&before);
+                    incident.finding.quantity += before.finding.quantity;
+                }
+                window.last = Some(incident);
+                while self.repeat_bytes > self.bytes_max {
+                    self.close_oldest(now, false, out);
+                }
                 return;
             }
         }
-        self.tell(&incident, 0, out);
+        self.tell(incident, 0, out);
         self.open(key, severity, now, out);
     }
 
@@ -207,34 +220,37 @@ impl Collapse {
     fn tell_repeats(&mut self, window: Window, out: &mut Vec<Alert>) -> bool {
         let Some(incident) = window.last else { return false };
         self.repeating -= 1;
-        self.tell(&incident, window.repeats - 1, out);
+        self.repeat_bytes -= weight(&incident);
+        self.tell(*incident, window.repeats - 1, out);
         true
     }
 
-    fn tell(&mut self, incident: &Incident, collapsed: u64, out: &mut Vec<Alert>) {
-        let finding = &incident.finding;
+    fn tell(&mut self, incident: Incident, collapsed: u64, out: &mut Vec<Alert>) {
+        let id = identity::id(&self.host.boot_id, &incident, collapsed);
+        let summary = summary::summary(&incident, collapsed);
+        let Incident { finding, actor, reasons, actions } = incident;
         if let Some(rule) = rules::index(finding.rule) {
             self.alerts[rule] += 1;
         }
-        let score = score::sum(&incident.reasons);
+        let score = score::sum(&reasons);
         let realtime_ns = i128::from(finding.boottime_ns) + i128::from(self.realtime_offset_ns);
         out.push(Alert {
-            id: identity::id(&self.host.boot_id, incident, collapsed),
+            id,
             time_us: i64::try_from(realtime_ns / 1000).unwrap_or(i64::MAX),
             boottime_ns: finding.boottime_ns,
             rule: finding.rule,
             also: finding.also,
             severity: score::severity(score),
             score,
-            reasons: incident.reasons.clone(),
-            summary: summary::summary(incident, collapsed),
+            reasons,
+            summary,
             event_type: finding.event_type,
-            actions: incident.actions.clone(),
+            actions,
             collapsed,
-            actor: incident.actor.clone(),
-            file: finding.file.clone(),
-            unit: finding.unit.clone(),
-            container_service: finding.container_service.clone(),
+            actor,
+            file: finding.file,
+            unit: finding.unit,
+            container_service: finding.container_service,
             host: self.host.clone(),
         });
     }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::HOLD_NS;
 use super::alert::Reason;
+use super::weight::weight;
 use crate::detect::finding::{Finding, Phase};
 use crate::detect::rule::Rule;
 use crate::detect::rules;
@@ -66,6 +67,9 @@ impl Incident {
         if self.finding.event_type == "change" && later.event_type == "creation" {
             self.finding.event_type = later.event_type;
         }
+        if later.unit.as_ref().is_some_and(|unit| !unit.changes.is_empty() || !unit.signals.is_empty()) {
+            self.finding.unit = later.unit;
+        }
         // A file that is being created has no identity yet.
         if let (Some(known), Some(file)) = (&mut self.finding.file, later.file) {
             let other_path = known.other_path.take().or_else(|| file.other_path.clone());
@@ -89,16 +93,17 @@ fn key(finding: &Finding) -> Key {
 /// The held incidents, bounded.
 #[derive(Debug)]
 pub struct Held {
-    by_age: BTreeMap<u64, Incident>,
+    by_age: BTreeMap<u64, Box<Incident>>,
     index: HashMap<Key, u64>,
     next: u64,
-    capacity: usize,
+    bytes: usize,
+    bytes_max: usize,
 }
 
 impl Held {
-    /// For at most `capacity` incidents (at least one).
-    pub fn new(capacity: usize) -> Self {
-        Self { by_age: BTreeMap::new(), index: HashMap::new(), next: 0, capacity: capacity.max(1) }
+    /// For incidents of at most so many bytes.
+    pub fn new(bytes_max: usize) -> Self {
+        Self { by_age: BTreeMap::new(), index: HashMap::new(), next: 0, bytes: 0, bytes_max }
     }
 
     /// Incidents held.
@@ -111,9 +116,9 @@ impl Held {
         self.by_age.is_empty()
     }
 
-    /// The bound of [`Self::len`].
-    pub fn capacity(&self) -> usize {
-        self.capacity
+    /// Bytes that they hold.
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// When the oldest is due, on `CLOCK_BOOTTIME` in nanoseconds.
@@ -133,7 +138,9 @@ impl Held {
             }
             (_, Some(age)) => {
                 if let Some(incident) = self.by_age.get_mut(&age) {
+                    self.bytes -= weight(incident);
                     incident.join(finding, actor, reasons);
+                    self.bytes += weight(incident);
                 }
                 age
             }
@@ -142,7 +149,7 @@ impl Held {
         if phase != Phase::Held && !awaits_content {
             ready.extend(self.take(age));
         }
-        while self.by_age.len() > self.capacity {
+        while self.bytes > self.bytes_max {
             let Some(oldest) = self.by_age.keys().next().copied() else { return };
             ready.extend(self.take(oldest));
         }
@@ -152,6 +159,8 @@ impl Held {
         let age = self.next;
         self.next += 1;
         self.index.insert(key(&incident.finding), age);
+        let incident = Box::new(incident);
+        self.bytes += weight(&incident);
         self.by_age.insert(age, incident);
         age
     }
@@ -182,8 +191,9 @@ impl Held {
 
     fn take(&mut self, age: u64) -> Option<Incident> {
         let incident = self.by_age.remove(&age)?;
+        self.bytes -= weight(&incident);
         self.index.remove(&key(&incident.finding));
-        Some(incident)
+        Some(*incident)
     }
 
     /// Hands over what is due at `now`.
@@ -200,6 +210,7 @@ impl Held {
     /// Hands over everything.
     pub fn drain(&mut self, ready: &mut Vec<Incident>) {
         self.index.clear();
-        ready.extend(std::mem::take(&mut self.by_age).into_values());
+        self.bytes = 0;
+        ready.extend(std::mem::take(&mut self.by_age).into_values().map(|incident| *incident));
     }
 }

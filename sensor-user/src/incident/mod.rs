@@ -10,6 +10,7 @@ pub mod collapse;
 pub mod held;
 mod identity;
 pub mod summary;
+mod weight;
 
 /// How long a write that is not closed is held, in nanoseconds.
 pub const HOLD_NS: u64 = 250_000_000;

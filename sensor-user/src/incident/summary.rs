@@ -80,9 +80,15 @@ fn deed(incident: &Incident) -> String {
         }
         return text;
     }
+    if let (Some(unit), true) = (&finding.unit, finding.rule.id == rules::SERVICE_UNEXPLAINED.id) {
+        return format!("runs as {}, of which there is no unit file", unit.name);
+    }
     let (Some(file), Some(unit)) = (&finding.file, &finding.unit) else {
         return format!("touched {}", finding.subject);
     };
+    if finding.rule.id == rules::UNIT_CHANGED_UNSEEN.id {
+        return format!("runs as {} because of {}, which nobody was seen writing", unit.name, file.path);
+    }
     let (directory, leaf) = file.path.rsplit_once('/').unwrap_or(("", &file.path));
     let directory = if directory.is_empty() { "/" } else { directory };
     let what = what(unit, leaf, directory);

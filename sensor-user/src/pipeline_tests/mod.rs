@@ -2,6 +2,7 @@
 
 mod adjacent;
 mod containers;
+mod effects;
 mod quiet;
 mod stream;
 mod units;
@@ -12,7 +13,7 @@ use sensor_common::record::{FileIdentity, TaskContext, kind};
 use sensor_common::watch::{NONE, SUBTREE};
 
 use super::*;
-use crate::event::content::{Expected, FileContent, Found, Regular};
+use crate::event::content::{Expected, FileContent, Found, Regular, Surveyed};
 use crate::event::encode::{
     ExecParts, FileRecordBuilder, encode_exec, encode_exit, encode_fork, encode_tick, encode_user,
 };
@@ -143,10 +144,39 @@ impl Machine {
 
     /// Tells what is at a wanted path, as the daemon would.
     fn answer(&mut self, want: Want) {
-        let gone = matches!(want.expected, Expected::Gone(_));
-        let there = if gone { Found::Absent } else { Found::Regular(Regular::default()) };
-        let found = self.files.get(&want.path).cloned().unwrap_or(there);
-        self.user(kind::FILE_CONTENT, &FileContent { path: want.path, baseline: false, found });
+        match want {
+            Want::File { path, expected } => {
+                let gone = matches!(expected, Expected::Gone(_));
+                let there = if gone { Found::Absent } else { Found::Regular(Regular::default()) };
+                let found = self.files.get(&path).cloned().unwrap_or(there);
+                self.content(&path, None, found);
+            }
+            Want::Survey { id, paths } => {
+                for path in paths {
+                    let below = [&path[..], b"/"].concat();
+                    let files = self.files.clone();
+                    for (path, found) in files.iter().filter(|(at, _)| **at == path || at.starts_with(&below))
+                    {
+                        self.content(path, Some(id), found.clone());
+                    }
+                }
+                self.user(kind::SURVEYED, &Surveyed { id });
+            }
+        }
+    }
+
+    fn content(&mut self, path: &[u8], survey: Option<u64>, found: Found) {
+        self.user(kind::FILE_CONTENT, &FileContent { path: path.into(), baseline: false, survey, found });
+    }
+
+    /// What was there before the sensor was.
+    fn baseline(&mut self, path: &str, text: &str) {
+        let found = text_file(text);
+        self.files.insert(path.into(), found.clone());
+        self.user(
+            kind::FILE_CONTENT,
+            &FileContent { path: path.into(), baseline: true, survey: None, found },
+        );
     }
 
     fn user<T: serde::Serialize>(&mut self, kind: u16, value: &T) {
@@ -277,6 +307,16 @@ impl Machine {
         assert_eq!(alerts.len(), 1, "{:#?}", alerts.iter().map(|alert| &alert.summary).collect::<Vec<_>>());
         alerts.remove(0)
     }
+}
+
+fn text_file(text: &str) -> Found {
+    Found::Regular(Regular {
+        inode: 4711,
+        mode: 0o100_644,
+        size: text.len() as u64,
+        content: text.into(),
+        ..Regular::default()
+    })
 }
 
 fn reasons(alert: &Alert) -> String {

@@ -18,8 +18,15 @@ const VISITS_MAX: u32 = 65_536;
 const KIND_PTR: u32 = 2;
 const KIND_STRUCT: u32 = 4;
 const KIND_UNION: u32 = 5;
-const KIND_FUNC: u32 = 12;
 const KIND_ENUM: u32 = 6;
+const KIND_FORWARD: u32 = 7;
+const KIND_TYPEDEF: u32 = 8;
+const KIND_FUNC: u32 = 12;
+
+const MAGIC: u32 = 0xeb9f;
+/// Bytes of `struct btf_header` as of its version 1, and of a type without what follows (`struct btf_type`).
+const HEADER: usize = 24;
+const TYPE: usize = 12;
 
 /// Why BTF could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +47,15 @@ pub enum BtfError {
     /// A field that the programs need is not there.
     #[error("this kernel has no field {0}; the sensor's programs cannot run on it")]
     NoField(&'static str),
+}
+
+/// What a program is attached to, as BTF names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// A function.
+    Function(String),
+    /// The typedef that stands for a tracepoint.
+    Typedef(String),
 }
 
 /// BTF in memory, with the place of each type.
@@ -88,7 +104,6 @@ impl Btf {
     /// # Errors
     /// Where they are no well-formed BTF.
     pub fn parse(bytes: Vec<u8>) -> Result<Self, BtfError> {
-        const MAGIC: u32 = 0xeb9f;
         let word = |at: usize| u32_at(&bytes, at).ok_or(BtfError::Malformed(at));
         if word(0)? & 0xffff != MAGIC {
             return Err(BtfError::Malformed(0));
@@ -157,10 +172,45 @@ impl Btf {
     /// Whether the enumeration `name` has `enumerator`.
     #[must_use]
     pub fn has_enumerator(&self, name: &str, enumerator: &str) -> bool {
-        let Some(ty) = self.find(name, &[KIND_ENUM]) else { return false };
-        (0..ty.vlen).any(|index| {
-            u32_at(&self.bytes, ty.tail + index * 8).is_some_and(|at| self.is_named(at, enumerator))
+        self.enumerator(name, enumerator).is_some()
+    }
+
+    /// The value of an enumerator of the enumeration `name`.
+    #[must_use]
+    pub fn enumerator(&self, name: &str, enumerator: &str) -> Option<u32> {
+        let ty = self.find(name, &[KIND_ENUM])?;
+        (0..ty.vlen).map(|index| ty.tail + index * 8).find_map(|at| {
+            let same = self.is_named(u32_at(&self.bytes, at)?, enumerator);
+            same.then(|| u32_at(&self.bytes, at + 4))?
         })
+    }
+
+    /// BTF of nothing but these: they keep their numbers, and every other type up to the last of them is a nameless
+    /// placeholder. Who only wants their numbers reads this in a fraction of the memory. What the kernel lacks is
+    /// left out.
+    #[must_use]
+    pub fn only(&self, targets: &[Target]) -> Vec<u8> {
+        let mut strings = vec![0];
+        let mut types = Vec::new();
+        for target in targets {
+            let (kind, name) = match target {
+                Target::Function(name) => (KIND_FUNC, name),
+                Target::Typedef(name) => (KIND_TYPEDEF, name),
+            };
+            let Some(id) = self.find_id(name, &[kind]) else { continue };
+            let at = (id - 1) * TYPE;
+            while types.len() < at + TYPE {
+                types.extend([0, KIND_FORWARD << 24, 0].map(u32::to_ne_bytes).as_flattened());
+            }
+            let named = [strings.len() as u32, kind << 24, 0].map(u32::to_ne_bytes);
+            types[at..at + TYPE].copy_from_slice(named.as_flattened());
+            strings.extend_from_slice(name.as_bytes());
+            strings.push(0);
+        }
+        let length = types.len() as u32;
+        // Magic and version; header; types, strings: where they begin after it, and how long they are.
+        let header = [1 << 16 | MAGIC, HEADER as u32, 0, length, length, strings.len() as u32];
+        [header.map(u32::to_ne_bytes).as_flattened(), &types, &strings].concat()
     }
 
     fn pointee(&self, id: u32) -> Option<&str> {
@@ -199,10 +249,15 @@ impl Btf {
 
     /// The first type of this name and one of these kinds.
     fn find(&self, name: &str, kinds: &[u32]) -> Option<Type> {
-        self.types[1..]
-            .iter()
-            .filter_map(|at| self.type_at(*at as usize))
-            .find(|ty| kinds.contains(&ty.kind) && self.is_named(ty.name, name))
+        self.type_at(self.types[self.find_id(name, kinds)?] as usize)
+    }
+
+    /// Its number.
+    fn find_id(&self, name: &str, kinds: &[u32]) -> Option<usize> {
+        (1..self.types.len()).find(|id| {
+            self.type_at(self.types[*id] as usize)
+                .is_some_and(|ty| kinds.contains(&ty.kind) && self.is_named(ty.name, name))
+        })
     }
 
     /// A type behind its typedefs and qualifiers.

@@ -19,7 +19,7 @@ fn info(kind: u32, vlen: usize) -> u32 {
 
 /// Builds BTF: `struct inner { int a; }; struct outer { char pad[..]; union { struct inner x; int y; }; }`.
 fn sample() -> Vec<u8> {
-    let strings = b"\0inner\0a\0outer\0x\0y\0int\0f\0who\0";
+    let strings = b"\0inner\0a\0outer\0x\0y\0int\0f\0who\0kinds\0";
     let name = |text: &str| {
         let needle = [b"\0", text.as_bytes(), b"\0"].concat();
         strings.windows(needle.len()).position(|w| w == needle).unwrap() as u32 + 1
@@ -32,6 +32,8 @@ fn sample() -> Vec<u8> {
         &[0, info(2, 0), 4],                                   // 5: struct outer *
         &[0, info(13, 2), 0, name("who"), 5, name("y"), 1],    // 6: (outer *who, int y)
         &[name("f"), info(12, 0), 6],                          // 7
+        // 8: enum kinds { x = 4, y = 8 }
+        &[name("kinds"), info(6, 2), 4, name("x"), 4, name("y"), 8],
     ]
     .concat();
     blob(&words, strings)
@@ -51,6 +53,14 @@ fn functions_show_what_their_arguments_point_to() {
     let btf = Btf::parse(sample()).unwrap();
     assert!(btf.has_function("f") && !btf.has_function("outer"));
     assert_eq!(btf.arguments("f"), Some(vec![Some("outer"), None]));
+}
+
+#[test]
+fn enumerators_have_values() {
+    let btf = Btf::parse(sample()).unwrap();
+    assert_eq!(btf.enumerator("kinds", "y"), Some(8));
+    assert_eq!(btf.enumerator("kinds", "z"), None);
+    assert!(btf.has_enumerator("kinds", "x") && !btf.has_enumerator("outer", "x"));
 }
 
 #[test]
@@ -257,4 +267,16 @@ proptest! {
         }
         interrogate(bytes);
     }
+}
+
+#[test]
+fn what_is_attached_to_keeps_its_number() {
+    let targets = ["f", "none", "outer"].map(|name| Target::Function(name.to_owned()));
+    let only = Btf::parse(Btf::parse(sample()).unwrap().only(&targets)).unwrap();
+    assert_eq!(only.find_id("f", &[KIND_FUNC]), Some(7));
+    // Six placeholders, and nothing else has a name.
+    assert_eq!(only.types.len(), 8);
+    assert!((1..7).all(|id| only.get(id).unwrap().name == 0 && only.get(id).unwrap().kind == KIND_FORWARD));
+    let aya = aya::Btf::parse(&Btf::parse(sample()).unwrap().only(&targets), aya::Endianness::default());
+    aya.expect("aya reads it");
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use aya::maps::{MapData, MapError};
-use aya::programs::{BtfTracePoint, FEntry, Lsm, ProgramError};
+use aya::programs::{BtfTracePoint, FEntry, FExit, Lsm, ProgramError};
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use aya_log::EbpfLogger;
 use sensor_common::layout::{ABSENT, KernelLayout};
@@ -121,34 +121,39 @@ pub struct Loaded {
 ///
 /// # Errors
 /// Where the kernel refuses any of them; nothing stays attached then.
-pub fn load(backend: Backend, btf: &Btf, options: &Options) -> Result<Loaded, LoadError> {
+pub fn load(backend: Backend, options: &Options) -> Result<Loaded, LoadError> {
     if backend == Backend::Lsm && !super::support::lsm_active() {
         return Err(LoadError::LsmInactive);
     }
     super::support::raise_memlock();
-    let layout = layout(btf)?;
-    let facts = facts(backend, btf, options);
-    let kernel_btf = aya::Btf::from_sys_fs()?;
+    // aya reads all the kernel's types unasked, for relocations that these programs do not have. It takes tens of
+    // megabytes; so nothing else is in memory yet, and they go at once.
+    let mut loader = EbpfLoader::new();
+    loader.btf(None);
+    let btf = Btf::of_running_kernel()?;
+    let layout = layout(&btf)?;
+    let facts = facts(backend, &btf, options);
+    let hooks = hooks::of(backend, &btf);
+    let targets: Vec<_> = hooks.iter().map(|hook| hook.attach.target()).collect();
+    let targets = aya::Btf::parse(&btf.only(&targets), aya::Endianness::default())?;
+    drop(btf);
     let own_object = match &options.object {
         Some(path) => {
             Some(std::fs::read(path).map_err(|source| LoadError::Object { path: path.clone(), source })?)
         }
         None => None,
     };
-    let mut ebpf = EbpfLoader::new()
-        .btf(Some(&kernel_btf))
+    let mut ebpf = loader
         .override_global("LAYOUT", layout.as_slice(), true)
         .override_global("FACTS", facts.as_slice(), true)
         .override_global("AYA_LOG_LEVEL", &options.log_level, false)
         .map_max_entries("RECORDS", options.ring_bytes)
         .load(own_object.as_deref().unwrap_or(OBJECT))?;
 
-    let hooks = hooks::of(backend, btf);
     for hook in &hooks {
-        attach(&mut ebpf, hook, &kernel_btf)?;
+        attach(&mut ebpf, hook, &targets)?;
     }
-    // The kernel's types took tens of megabytes to parse and are not needed again.
-    drop(kernel_btf);
+    drop(targets);
     super::support::return_memory();
     let log = if options.log_level == 0 {
         None
@@ -158,23 +163,28 @@ pub fn load(backend: Backend, btf: &Btf, options: &Options) -> Result<Loaded, Lo
     Ok(Loaded { backend, hooks, ebpf, log })
 }
 
-fn attach(ebpf: &mut Ebpf, hook: &Hook, btf: &aya::Btf) -> Result<(), LoadError> {
+fn attach(ebpf: &mut Ebpf, hook: &Hook, targets: &aya::Btf) -> Result<(), LoadError> {
     let program = ebpf.program_mut(hook.program).ok_or(LoadError::Missing(hook.program))?;
     let attached: Result<(), ProgramError> = (|| {
         match hook.attach {
             Attach::Lsm(name) => {
                 let program: &mut Lsm = program.try_into()?;
-                program.load(name, btf)?;
+                program.load(name, targets)?;
                 program.attach()?;
             }
             Attach::Fentry(function) => {
                 let program: &mut FEntry = program.try_into()?;
-                program.load(function, btf)?;
+                program.load(function, targets)?;
+                program.attach()?;
+            }
+            Attach::Fexit(function) => {
+                let program: &mut FExit = program.try_into()?;
+                program.load(function, targets)?;
                 program.attach()?;
             }
             Attach::Tracepoint(name) => {
                 let program: &mut BtfTracePoint = program.try_into()?;
-                program.load(name, btf)?;
+                program.load(name, targets)?;
                 program.attach()?;
             }
         }
@@ -200,14 +210,23 @@ fn layout(btf: &Btf) -> Result<Vec<u32>, BtfError> {
 }
 
 /// [`sensor_common::layout::KernelFacts`], field by field.
-fn facts(backend: Backend, btf: &Btf, options: &Options) -> [u32; 3] {
+fn facts(backend: Backend, btf: &Btf, options: &Options) -> [u32; 6] {
     let function = if backend == Backend::Lsm { "bpf_lsm_inode_setattr" } else { "security_inode_setattr" };
     let dentry = btf
         .arguments(function)
         .and_then(|arguments| arguments.iter().position(|argument| *argument == Some("dentry")))
         .unwrap_or(0);
     let task_btf = btf.has_enumerator("bpf_func_id", "BPF_FUNC_get_current_task_btf");
-    [dentry as u32, u32::from(task_btf), options.ring_bytes / 4 * 3]
+    let unix_sock = btf.has_enumerator("bpf_func_id", "BPF_FUNC_skc_to_unix_sock");
+    let form = |name| btf.enumerator("iter_type", name).unwrap_or(ABSENT);
+    [
+        dentry as u32,
+        u32::from(task_btf),
+        options.ring_bytes / 4 * 3,
+        u32::from(unix_sock),
+        form("ITER_IOVEC"),
+        form("ITER_UBUF"),
+    ]
 }
 
 impl Loaded {

@@ -4,7 +4,9 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use aya::maps::{Array, HashMap, MapData, MapError};
 use rustix::fs::{Mode, OFlags};
-use sensor_common::watch::{ChildKey, Learned, LearnedIdentity, WatchKey, WatchValue};
+use sensor_common::watch::{
+    ADMIT, ChildKey, Learned, LearnedIdentity, PENDING, SUBTREE, WatchKey, WatchValue,
+};
 use zerocopy::{FromBytes, transmute};
 
 use super::load::{LoadError, Loaded};
@@ -22,6 +24,7 @@ const NOBODY: u32 = u32::MAX;
 pub struct MapMarker {
     watches: HashMap<MapData, [u8; KEY], [u8; VALUE]>,
     children: HashMap<MapData, [u8; CHILD], [u8; VALUE]>,
+    sockets: HashMap<MapData, [u8; CHILD], u32>,
     learned: Array<MapData, [u8; LEARNED]>,
     /// The section `.data`: the learner's thread id.
     learner: Array<MapData, u32>,
@@ -36,6 +39,7 @@ impl MapMarker {
         Ok(Self {
             watches: loaded.take("WATCHES")?,
             children: loaded.take("CHILDREN")?,
+            sockets: loaded.take("SOCKETS")?,
             learned: loaded.take("LEARNED")?,
             learner: loaded.take(".data")?,
         })
@@ -50,17 +54,32 @@ impl MapMarker {
 
     /// Opens the object while the programs watch for this thread's open.
     fn learn(&mut self, object: BorrowedFd<'_>, path: &str) -> Result<Learned, WatchError> {
+        // Through /proc, because an O_PATH descriptor passes no open hook.
+        self.open(&format!("/proc/self/fd/{}", object.as_raw_fd()), Learned::default(), path)
+    }
+
+    /// Has the programs admit an object to their far filter; see [`sensor_common::watch::bloom_position`]. They alone
+    /// write it, so this is asked for by opening something, whatever it is.
+    fn admit(&mut self, object: &LearnedIdentity) -> Result<(), WatchError> {
+        let request = Learned { count: ADMIT, identities: [*object; 2], ..Learned::default() };
+        let answer = self.open("/", request, "/")?;
+        if answer.count == ADMIT { Err(WatchError::Unseen("/".to_owned())) } else { Ok(()) }
+    }
+
+    /// Opens `file` while the programs watch for this thread's open, and returns what they make of `request`. The
+    /// object is called `path` in errors.
+    fn open(&mut self, file: &str, request: Learned, path: &str) -> Result<Learned, WatchError> {
         let map = |source: MapError| WatchError::Map {
             what: format!("a request to learn {path}"),
             source: std::io::Error::other(source),
         };
         let thread = rustix::thread::gettid().as_raw_nonzero().get().cast_unsigned();
-        self.learned.set(0, [0; LEARNED], 0).map_err(map)?;
+        let request: [u8; LEARNED] = transmute!(request);
+        self.learned.set(0, request, 0).map_err(map)?;
         self.learner.set(0, thread, 0).map_err(map)?;
-        // Through /proc, because an O_PATH descriptor passes no open hook. Non-blocking, should the object have
-        // become a FIFO; it stays the same object whatever happens to its path.
+        // Non-blocking, should the object have become a FIFO; it stays the same object whatever happens to its path.
         let opened = rustix::fs::open(
-            format!("/proc/self/fd/{}", object.as_raw_fd()),
+            file,
             OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC,
             Mode::empty(),
         );
@@ -84,6 +103,9 @@ impl Marker for MapMarker {
     }
 
     fn mark(&mut self, object: &LearnedIdentity, flags: u32, number: u32) -> Result<(), WatchError> {
+        if flags & SUBTREE != 0 {
+            self.admit(object)?;
+        }
         let key: [u8; KEY] = transmute!(key(object));
         let result = if flags == 0 {
             absent_is_fine(self.watches.remove(&key))
@@ -105,6 +127,9 @@ impl Marker for MapMarker {
         flags: u32,
         number: u32,
     ) -> Result<(), WatchError> {
+        if flags & PENDING != 0 {
+            self.admit(parent)?;
+        }
         let child: [u8; CHILD] = transmute!(ChildKey::new(key(parent), name));
         let result = if flags == 0 {
             absent_is_fine(self.children.remove(&child))
@@ -115,6 +140,23 @@ impl Marker for MapMarker {
         };
         result.map_err(|source| WatchError::Map {
             what: format!("name {:?}", String::from_utf8_lossy(name)),
+            source: std::io::Error::other(source),
+        })
+    }
+
+    fn mark_socket(
+        &mut self,
+        directory: &LearnedIdentity,
+        name: &[u8],
+        number: Option<u32>,
+    ) -> Result<(), WatchError> {
+        let socket: [u8; CHILD] = transmute!(ChildKey::new(key(directory), name));
+        let result = match number {
+            None => absent_is_fine(self.sockets.remove(&socket)),
+            Some(number) => self.sockets.insert(socket, number, 0),
+        };
+        result.map_err(|source| WatchError::Map {
+            what: format!("socket {:?}", String::from_utf8_lossy(name)),
             source: std::io::Error::other(source),
         })
     }

@@ -31,6 +31,10 @@ impl Marker for Fake {
     fn mark_child(&mut self, _: &Stat, _: &[u8], _: u32, _: u32) -> Result<(), WatchError> {
         Ok(())
     }
+
+    fn mark_socket(&mut self, _: &Stat, _: &[u8], _: Option<u32>) -> Result<(), WatchError> {
+        Ok(())
+    }
 }
 
 fn set(path: &Path) -> WatchSet<Fake> {

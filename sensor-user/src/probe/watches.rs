@@ -88,6 +88,18 @@ pub trait Marker {
         flags: u32,
         number: u32,
     ) -> Result<(), WatchError>;
+
+    /// Has what clients send to the listener whose file has this name in the directory reported under `number`, or not
+    /// any more. A backend that cannot see it does nothing.
+    ///
+    /// # Errors
+    /// Where there is no room.
+    fn mark_socket(
+        &mut self,
+        directory: &Self::Identity,
+        name: &[u8],
+        number: Option<u32>,
+    ) -> Result<(), WatchError>;
 }
 
 /// Flags and watch number.
@@ -97,6 +109,8 @@ type Mark = (u32, u32);
 struct Plan<I> {
     objects: HashMap<I, Mark>,
     children: HashMap<(I, Vec<u8>), Mark>,
+    /// Watch numbers of listeners, by the directory and name of their file.
+    sockets: HashMap<(I, Vec<u8>), u32>,
     /// Directories watched with everything below.
     directories: Vec<(u32, OwnedFd, Directory<I>)>,
 }
@@ -110,7 +124,12 @@ struct Directory<I> {
 
 impl<I> Default for Plan<I> {
     fn default() -> Self {
-        Self { objects: HashMap::new(), children: HashMap::new(), directories: Vec::new() }
+        Self {
+            objects: HashMap::new(),
+            children: HashMap::new(),
+            sockets: HashMap::new(),
+            directories: Vec::new(),
+        }
     }
 }
 
@@ -134,6 +153,7 @@ pub struct WatchSet<M: Marker> {
     numbers: HashMap<(String, Option<WatchClass>), u32>,
     objects: HashMap<M::Identity, Mark>,
     children: HashMap<(M::Identity, Vec<u8>), Mark>,
+    sockets: HashMap<(M::Identity, Vec<u8>), u32>,
     /// By watch number.
     directories: HashMap<u32, Directory<M::Identity>>,
     /// Single files below them that [`Self::seed_files`] marked.
@@ -151,6 +171,7 @@ impl<M: Marker> WatchSet<M> {
             numbers: HashMap::new(),
             objects: HashMap::new(),
             children: HashMap::new(),
+            sockets: HashMap::new(),
             directories: HashMap::new(),
             seeded: HashMap::new(),
             resolved_once: false,
@@ -246,6 +267,14 @@ impl<M: Marker> WatchSet<M> {
                 }
             }
         }
+        for (key, number) in &plan.sockets {
+            if self.sockets.get(key) != Some(number) {
+                match self.marker.mark_socket(&key.0, &key.1, Some(*number)) {
+                    Ok(()) => drop(self.sockets.insert(key.clone(), *number)),
+                    Err(error) => errors.push(error),
+                }
+            }
+        }
         for (object, mark) in &plan.objects {
             if self.objects.get(object) != Some(mark) {
                 match self.marker.mark(object, mark.0, mark.1) {
@@ -262,6 +291,10 @@ impl<M: Marker> WatchSet<M> {
         self.children.retain(|key, _| {
             plan.children.contains_key(key)
                 || marker.mark_child(&key.0, &key.1, 0, 0).map_err(|e| errors.push(e)).is_err()
+        });
+        self.sockets.retain(|key, _| {
+            plan.sockets.contains_key(key)
+                || marker.mark_socket(&key.0, &key.1, None).map_err(|e| errors.push(e)).is_err()
         });
     }
 
@@ -357,13 +390,24 @@ impl<M: Marker> Walk<'_, M> {
                 self.plan.children.entry(key).or_insert((0, anchor)).0 |= flags;
                 self.add_object(parent, watch::ANCHOR, anchor);
             }
+            let path = join_one(&parent_path, &name);
+            if rest.is_empty() && spec.class.is_some_and(WatchClass::is_socket) {
+                // By name, so that it counts from the moment at which a listener binds it. Of a symlink the name counts
+                // for nothing: no listener's file is one.
+                let number = self.set.number(&path, spec.class, spec.owner, self.changes);
+                for parent in &parents {
+                    self.plan.sockets.insert((parent.clone(), name.as_bytes().to_vec()), number);
+                }
+            }
             if missing {
                 return Ok(());
             }
-            let path = join_one(&parent_path, &name);
             let child = opened.map_err(|source| object(&path, source))?;
             let kind = rustix::fs::fstat(&child).map_err(|source| object(&path, source))?.st_mode;
             match FileType::from_raw_mode(kind) {
+                FileType::Directory if rest.is_empty() && spec.class.is_some_and(WatchClass::is_socket) => {
+                    return Ok(());
+                }
                 FileType::Directory => {
                     here = child;
                     names.push(name);

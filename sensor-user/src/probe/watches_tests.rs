@@ -7,6 +7,7 @@ use super::*;
 struct Fake {
     objects: HashMap<(u64, u64), Mark>,
     children: HashMap<((u64, u64), Vec<u8>), Mark>,
+    sockets: HashMap<((u64, u64), Vec<u8>), u32>,
 }
 
 impl Marker for Fake {
@@ -38,6 +39,20 @@ impl Marker for Fake {
             self.children.remove(&key)
         } else {
             self.children.insert(key, (flags, number))
+        };
+        Ok(())
+    }
+
+    fn mark_socket(
+        &mut self,
+        directory: &(u64, u64),
+        name: &[u8],
+        number: Option<u32>,
+    ) -> Result<(), WatchError> {
+        let key = (*directory, name.to_vec());
+        match number {
+            None => self.sockets.remove(&key),
+            Some(number) => self.sockets.insert(key, number),
         };
         Ok(())
     }
@@ -199,4 +214,37 @@ fn the_default_list_of_fifty_users_finds_room() {
     for (watches, objects, children) in [nothing, everything] {
         assert!(watches < WATCH_ENTRIES / 2 && objects < WATCH_ENTRIES / 2 && children < CHILD_ENTRIES / 2);
     }
+}
+
+#[test]
+fn a_listener_is_known_by_its_name_before_it_is_there_and_after_it_is_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = dir.path().join("run");
+    std::fs::create_dir(&run).unwrap();
+    std::os::unix::fs::symlink("run", dir.path().join("alias")).unwrap();
+    let mut set = set(WatchClass::BusSocket, &[&dir.path().join("alias/bus")]);
+    let changes = set.resolve().unwrap();
+    let key = (id(&run), b"bus".to_vec());
+    let number = set.marker.sockets[&key];
+    let watch = changes.watches.iter().find(|watch| watch.watch == number).unwrap();
+    assert_eq!(
+        (watch.path.as_str(), watch.class),
+        (run.join("bus").to_str().unwrap(), Some(WatchClass::BusSocket))
+    );
+
+    let listener = std::os::unix::net::UnixListener::bind(run.join("bus")).unwrap();
+    let changes = set.resolve().unwrap();
+    assert!(changes.errors.is_empty() && changes.found.is_empty(), "{:?}", changes.errors);
+    assert_eq!(set.marker.sockets[&key], number);
+    assert!(!set.marker.objects.values().any(|mark| mark.0 & (watch::SUBTREE | watch::FILE) != 0));
+    drop(listener);
+    std::fs::remove_file(run.join("bus")).unwrap();
+    // Something else by that name is not looked into.
+    std::fs::create_dir(run.join("bus")).unwrap();
+    set.resolve().unwrap();
+    assert!(!set.marker.objects.values().any(|mark| mark.0 & watch::SUBTREE != 0));
+
+    std::fs::remove_dir_all(&run).unwrap();
+    set.resolve().unwrap();
+    assert!(set.marker.sockets.is_empty());
 }

@@ -129,6 +129,9 @@ impl Page {
         if let Some(unit) = &alert.unit {
             let (part, scope) = (name_of(&unit.part), name_of(&unit.scope));
             self.line("unit", format_args!("{} ({part}, {scope} manager)", printable(&unit.name)))?;
+            for change in &unit.changes {
+                self.line("", format_args!("{}", printable(change)))?;
+            }
         }
         if let Some(service) = &alert.container_service {
             let image = service.image.as_deref().or(service.name.as_deref()).unwrap_or("");
@@ -279,6 +282,7 @@ HIGH sh (pid 4242, ada) created the unit evil.service in /etc/systemd/system
   when      2026-11-30T12:34:56.000007Z on web1 (lsm)
   file      /etc/systemd/system/evil.service  mode 0644, 123 bytes, inode 4711
   unit      evil.service (fragment, system manager)
+            it runs /tmp/x
   processes 1 /sbin/init  [/usr/lib/systemd/systemd]
             └─ 900 'sshd: ada [priv]'  [/usr/sbin/sshd]
                └─ 4100 -bash  [/usr/bin/bash]
@@ -316,8 +320,8 @@ HIGH sh (pid 4242, ada) created the unit evil.service in /etc/systemd/system
             assert_eq!(printable(&plain.replace('\n', "")), plain.replace('\n', ""));
             let lines = |alert: &Alert| render(alert, false).lines().count();
             // Three lines more than the same alert without tricks: target, other path, truncated ancestors; and one
-            // less: no attributes are known.
-            assert_eq!(plain.lines().count(), lines(&sample::unit_written()) + 3);
+            // less: of the unit nothing was read.
+            assert_eq!(plain.lines().count(), lines(&sample::unit_written()) + 3 - 1);
             assert!(plain.lines().all(|line| line.len() < 1000), "{plain}");
         }
     }

@@ -120,7 +120,11 @@ pub(crate) fn unit_written() -> Alert {
             size: 123,
             ..Default::default()
         }),
-        unit: Some(Unit { name: "evil.service".to_owned(), part: UnitPart::Fragment, scope: Scope::System }),
+        unit: Some(Unit {
+            changes: vec!["it runs /tmp/x".to_owned()],
+            signals: vec!["path.world-writable"],
+            ..Unit::new("evil.service", UnitPart::Fragment, Scope::System)
+        }),
         container_service: None,
         host: host(),
     }
@@ -210,7 +214,7 @@ pub(crate) fn hostile() -> Alert {
         target: Some(evil.to_owned()),
         ..Default::default()
     });
-    alert.unit = Some(Unit { name: evil.to_owned(), part: UnitPart::Other, scope: Scope::User });
+    alert.unit = Some(Unit::new(evil, UnitPart::Other, Scope::User));
     alert.severity = Severity::Critical;
     alert
 }

@@ -9,7 +9,9 @@ use std::path::Path;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
-use crate::event::content::{CONTENT_MAX, Expected, FileContent, Found, NAMES_MAX, Name, Regular, Want};
+use crate::event::content::{
+    Answer, CONTENT_MAX, Expected, FileContent, Found, NAMES_MAX, Name, Regular, Want,
+};
 
 /// A directory as the root of paths: PID 1's.
 #[derive(Debug)]
@@ -59,13 +61,13 @@ impl Root {
         rustix::fs::openat2(&self.0, path, flags, Mode::empty(), resolve)
     }
 
-    /// Whether `want` is worth reading yet. Asks for the object's identity only.
-    fn is_settled(&self, want: &Want) -> bool {
+    /// Whether a path is worth reading yet. Asks for the object's identity only.
+    fn is_settled(&self, path: &[u8], expected: Expected) -> bool {
         let inode = || {
-            let object = self.locate(&want.path, OFlags::NOFOLLOW).ok()?;
+            let object = self.locate(path, OFlags::NOFOLLOW).ok()?;
             rustix::fs::fstat(&object).ok().map(|stat| stat.st_ino)
         };
-        match want.expected {
+        match expected {
             Expected::Anything => true,
             Expected::Present => inode().is_some(),
             Expected::Inode(expected) => inode() == Some(expected),
@@ -74,12 +76,40 @@ impl Root {
     }
 
     /// Reads what is wanted, or `None` where it is to be asked for again; with `at_once` it is read as it is.
-    pub fn answer(&self, want: &Want, at_once: bool) -> Option<FileContent> {
-        (at_once || self.is_settled(want)).then(|| FileContent {
-            path: want.path.clone(),
-            baseline: false,
-            found: self.read(&want.path),
-        })
+    pub fn answer(&self, want: &Want, at_once: bool) -> Option<Answer> {
+        match want {
+            Want::File { path, expected } => (at_once || self.is_settled(path, *expected)).then(|| {
+                let found = self.read(path);
+                let file = FileContent { path: path.clone(), baseline: false, survey: None, found };
+                Answer { files: vec![file], survey: None }
+            }),
+            Want::Survey { id, paths } => Some(self.survey(*id, paths)),
+        }
+    }
+
+    fn survey(&self, id: u64, paths: &[Vec<u8>]) -> Answer {
+        let mut files = Vec::new();
+        let mut add = |path: Vec<u8>, found: Found| {
+            if found != Found::Absent && files.len() < NAMES_MAX {
+                files.push(FileContent { path, baseline: false, survey: Some(id), found });
+            }
+        };
+        for path in paths {
+            let found = self.read(path);
+            let names = match found.end() {
+                Found::Directory { names, .. } => names.clone(),
+                _ => Vec::new(),
+            };
+            if !matches!(found, Found::Directory { .. }) {
+                add(path.clone(), found);
+            }
+            for name in names {
+                let below = [&path[..], &name.0].join(&b'/');
+                let found = self.read(&below);
+                add(below, found);
+            }
+        }
+        Answer { files, survey: Some(id) }
     }
 }
 
@@ -162,7 +192,7 @@ pub fn walk(root: &Root, directory: &[u8], mut found: impl FnMut(FileContent) ->
                 }
                 continue;
             }
-            let content = FileContent { found: root.read(&below), path: below, baseline: true };
+            let content = FileContent { found: root.read(&below), path: below, baseline: true, survey: None };
             // A link to a directory of drop-ins is one like any other.
             if depth + 1 < DEPTH && matches!(content.found.end(), Found::Directory { .. }) {
                 waiting.push((content.path.clone(), depth + 1));

@@ -11,7 +11,7 @@ fn root() -> (TempDir, Root) {
 }
 
 fn want(path: &str, expected: Expected) -> Want {
-    Want { path: path.into(), expected }
+    Want::File { path: path.into(), expected }
 }
 
 #[test]
@@ -86,9 +86,12 @@ fn what_is_not_there_yet_is_asked_for_again() {
     let (directory, root) = root();
     let path = directory.path().join("a.service");
     let gone = want("/a.service", Expected::Gone(0));
-    assert_eq!(root.answer(&gone, false).unwrap().found, Found::Absent);
+    assert_eq!(root.answer(&gone, false).unwrap().files[0].found, Found::Absent);
     assert!(root.answer(&want("/a.service", Expected::Present), false).is_none());
-    assert_eq!(root.answer(&want("/a.service", Expected::Present), true).unwrap().found, Found::Absent);
+    assert_eq!(
+        root.answer(&want("/a.service", Expected::Present), true).unwrap().files[0].found,
+        Found::Absent
+    );
     std::fs::write(&path, "x").unwrap();
     let inode = rustix::fs::stat(&path).unwrap().st_ino;
     assert!(root.answer(&want("/a.service", Expected::Inode(inode)), false).is_some());
@@ -129,4 +132,17 @@ fn a_walk_takes_units_and_their_drop_ins() {
         false
     });
     assert_eq!(seen, 1, "it stops where it is told to");
+}
+
+#[test]
+fn a_survey_tells_what_is_there_and_in_directories() {
+    let (directory, root) = root();
+    std::fs::create_dir(directory.path().join("a.service.d")).unwrap();
+    std::fs::write(directory.path().join("a.service.d/x.conf"), "x").unwrap();
+    std::fs::write(directory.path().join("a.service"), "a").unwrap();
+    let paths = ["/a.service", "/none", "/a.service.d"].map(|path| path.as_bytes().to_vec()).to_vec();
+    let answer = root.answer(&Want::Survey { id: 3, paths }, false).unwrap();
+    let told: Vec<_> = answer.files.iter().map(|file| (file.path.as_slice(), file.survey)).collect();
+    assert_eq!(told, [(&b"/a.service"[..], Some(3)), (b"/a.service.d/x.conf", Some(3))]);
+    assert_eq!(answer.survey, Some(3));
 }

@@ -1,5 +1,7 @@
 //! Records from the kernel's ring buffer, as they come.
 
+use std::ops::ControlFlow;
+
 use aya::maps::{MapData, RingBuf};
 use sensor_common::record::Header;
 use tokio::io::Interest;
@@ -45,13 +47,13 @@ impl Ring {
         Ok(())
     }
 
-    /// Hands out what is waiting, each record where it lies, at most one batch.
-    pub fn drain(&mut self, mut take: impl FnMut(&[u8])) -> Drained {
+    /// Hands out what is waiting, each record where it lies, at most one batch, and no more once `take` breaks off.
+    pub fn drain(&mut self, mut take: impl FnMut(&[u8]) -> ControlFlow<()>) -> Drained {
         let ring = self.inner.get_mut();
         for _ in 0..BATCH {
-            match ring.next() {
-                Some(record) => take(meaningful(&record)),
-                None => return Drained::Empty,
+            let Some(record) = ring.next() else { return Drained::Empty };
+            if take(meaningful(&record)).is_break() {
+                break;
             }
         }
         Drained::More

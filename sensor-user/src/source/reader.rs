@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 use super::content::Root;
-use crate::event::content::{FileContent, Want};
+use crate::event::content::{Answer, Want};
 
 /// Wants that wait at most; more are refused and counted.
 const QUEUE_MAX: usize = 1024;
@@ -27,8 +27,8 @@ const THREADS_MAX: usize = 4;
 #[derive(Debug)]
 pub struct Reader {
     shared: Arc<Shared>,
-    answers: mpsc::Receiver<FileContent>,
-    sender: mpsc::Sender<FileContent>,
+    answers: mpsc::Receiver<Answer>,
+    sender: mpsc::Sender<Answer>,
 }
 
 #[derive(Debug)]
@@ -136,8 +136,8 @@ impl Reader {
             while let Some(job) = shared.next(thread) {
                 let at_once = job.since.elapsed() >= PATIENCE;
                 match shared.root.answer(&job.want, at_once) {
-                    Some(content) => {
-                        if sender.blocking_send(content).is_err() {
+                    Some(answer) => {
+                        if sender.blocking_send(answer).is_err() {
                             return;
                         }
                     }
@@ -154,12 +154,12 @@ impl Reader {
     }
 
     /// The next answer; waits for it.
-    pub async fn answer(&mut self) -> Option<FileContent> {
+    pub async fn answer(&mut self) -> Option<Answer> {
         self.answers.recv().await
     }
 
     /// The next answer, if there is one.
-    pub fn try_answer(&mut self) -> Option<FileContent> {
+    pub fn try_answer(&mut self) -> Option<Answer> {
         self.answers.try_recv().ok()
     }
 
@@ -188,7 +188,7 @@ mod tests {
     }
 
     fn want(path: &str, expected: Expected) -> Want {
-        Want { path: path.into(), expected }
+        Want::File { path: path.into(), expected }
     }
 
     #[tokio::test]
@@ -197,10 +197,10 @@ mod tests {
         reader.ask(want("/late", Expected::Present));
         reader.ask(want("/late", Expected::Present));
         reader.ask(want("/never", Expected::Anything));
-        let first = reader.answer().await.unwrap();
+        let first = reader.answer().await.unwrap().files.remove(0);
         assert_eq!((first.path.as_slice(), first.found), (&b"/never"[..], Found::Absent));
         std::fs::write(directory.path().join("late"), "x").unwrap();
-        let second = reader.answer().await.unwrap();
+        let second = reader.answer().await.unwrap().files.remove(0);
         assert_eq!(second.found.regular().unwrap().content, b"x");
         assert!(reader.try_answer().is_none(), "the same want is answered once");
     }
@@ -210,7 +210,7 @@ mod tests {
         let (_directory, mut reader) = reader();
         let asked = Instant::now();
         reader.ask(want("/never", Expected::Inode(7)));
-        assert_eq!(reader.answer().await.unwrap().found, Found::Absent);
+        assert_eq!(reader.answer().await.unwrap().files[0].found, Found::Absent);
         assert!(asked.elapsed() >= PATIENCE);
     }
 

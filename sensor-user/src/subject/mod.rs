@@ -2,8 +2,11 @@
 
 pub mod adjacent;
 pub mod container;
+pub mod dbus;
 pub mod name;
 pub mod part;
 pub mod place;
 pub mod service;
+pub mod stream;
 pub mod tools;
+pub mod unit;

@@ -101,6 +101,7 @@ pub fn meaning(class: WatchClass, scope: Scope, path: &[u8], relative: usize) ->
             Some(script) if second.is_none() => Meaning::Part(part(script, UnitPart::RunlevelLink)),
             _ => Meaning::Nothing,
         },
+        WatchClass::ManagerSocket | WatchClass::BusSocket => Meaning::Nothing,
         // A directory of such scripts; every class that is not named here has a row of its own.
         _ => executable(leaf, second.is_some(), UnitPart::RcLocal, part),
     }
@@ -116,7 +117,8 @@ fn unit_entry<'a>(name: &'a [u8], part: impl Fn(&'a [u8], UnitPart) -> Part<'a>)
         return Meaning::Part(Part { directory: true, type_level, ..part(base, UnitPart::DropIn) });
     }
     if let Some(base) = dependency_base(name) {
-        return Meaning::Part(Part { directory: true, ..part(base, UnitPart::DependencyLink) });
+        let type_level = is_type(base);
+        return Meaning::Part(Part { directory: true, type_level, ..part(base, UnitPart::DependencyLink) });
     }
     other(name, part)
 }
@@ -132,16 +134,17 @@ fn below_unit<'a>(
         if name.ends_with(b".conf") && !name.starts_with(b".") {
             return Meaning::Part(Part { type_level: is_type(base), ..part(base, UnitPart::DropIn) });
         }
-    } else if dependency_base(directory).is_some() && is_unit(name) {
-        return Meaning::Part(part(name, UnitPart::DependencyLink));
+    } else if let Some(base) = dependency_base(directory).filter(|_| is_unit(name)) {
+        return Meaning::Part(Part { type_level: is_type(base), ..part(name, UnitPart::DependencyLink) });
     }
     other(name, part)
 }
 
-/// The unit whose `.wants`, `.requires` or `.upholds` directory `name` is.
+/// The unit whose `.wants`, `.requires` or `.upholds` directory `name` is, or the type of which it is every unit's
+/// (`service.wants`, `unit_file_process_dir` in src/shared/dropin.c).
 fn dependency_base(name: &[u8]) -> Option<&[u8]> {
     let suffixes: [&[u8]; 3] = [b".wants", b".requires", b".upholds"];
-    suffixes.iter().find_map(|suffix| name.strip_suffix(*suffix)).filter(|base| is_unit(base))
+    suffixes.iter().find_map(|suffix| name.strip_suffix(*suffix)).filter(|base| is_drop_in_base(base))
 }
 
 /// An entry of a directory of which every file is run: generators (`FOREACH_DIRENT` in src/basic/conf-files.c) and
@@ -223,6 +226,8 @@ mod tests {
             ("dev-sda.device.wants/evil.service", "DependencyLink evil.service"),
             ("a.service.upholds/evil.timer", "DependencyLink evil.timer"),
             ("a.target.requires", "DependencyLink a.target dir"),
+            ("service.wants/evil.service", "DependencyLink evil.service type"),
+            ("service.wants", "DependencyLink service dir type"),
             ("nothing.wants/evil.service", "Other evil.service"),
             ("payload.sh", "Other payload.sh"),
             ("sedAbCdEf", "temporary"),

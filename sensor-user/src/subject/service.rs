@@ -31,6 +31,18 @@ pub struct Unit {
     pub part: UnitPart,
     /// Of the system manager, or of user managers.
     pub scope: Scope,
+    /// What the unit does now that it did not before, and the other way round, the weightiest first: a sentence each.
+    /// Empty where its files were not read.
+    pub changes: Vec<String>,
+    /// Names of what is suspicious about it (`subject::unit::signals`), and was not before.
+    pub signals: Vec<&'static str>,
+}
+
+impl Unit {
+    /// A unit of which no more is known than what a path says.
+    pub fn new(name: impl Into<String>, part: UnitPart, scope: Scope) -> Self {
+        Self { name: name.into(), part, scope, changes: Vec::new(), signals: Vec::new() }
+    }
 }
 
 /// Which part of a unit.

@@ -9,8 +9,12 @@ use std::collections::BTreeMap;
 use std::ffi::CStr;
 use std::fs::{self, File};
 use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::OnceLock;
 
 use anyhow::{Context, Result, bail, ensure};
 use rustix::fs::{Mode, OFlags};
@@ -18,7 +22,6 @@ use rustix::mount::{MountFlags, mount};
 use rustix::process::Pid;
 use sensor_common::record::kind;
 use sensor_user::config::Watch;
-use sensor_user::probe::btf::Btf;
 use sensor_user::probe::hooks::{Backend, Hook};
 use sensor_user::probe::load::{self, Loaded, Options};
 use sensor_user::probe::mark::MapMarker;
@@ -86,7 +89,7 @@ struct Operation {
     run: fn() -> Result<()>,
 }
 
-const OPERATIONS: [Operation; 7] = [
+const OPERATIONS: [Operation; 10] = [
     file_operation("open and close, read-only", 0, || open_and_close(DEPTH_2, OFlags::RDONLY)),
     file_operation("open and close for writing, depth 2", 0, || open_and_close(DEPTH_2, OFlags::WRONLY)),
     file_operation("open and close for writing, depth 9", 0, || open_and_close(DEPTH_9, OFlags::WRONLY)),
@@ -98,6 +101,9 @@ const OPERATIONS: [Operation; 7] = [
         rustix::io::write(&file, b"[Service]\n")?;
         Ok(())
     }),
+    file_operation("send, unix sockets of a pair", 0, || send(&sockets()?.pair)),
+    file_operation("send, to a listener that is not watched", 0, || send(&sockets()?.listener)),
+    file_operation("send, TCP", 0, || send(&sockets()?.tcp)),
     process_operation("spawn, exec, exit and wait", 3, spawn),
     process_operation("fork, exit and wait", 2, fork),
 ];
@@ -136,12 +142,11 @@ fn report() -> Result<Report> {
     };
     let specs = prepare().context("cannot prepare the filesystem")?;
     let mut worker = Worker::start()?;
-    let btf = Btf::of_running_kernel()?;
     let mut figures = Vec::new();
 
     // The first round after the boot shares the processor with the kernel's own late work; and once programs
     // have been loaded and gone again, the kernel hands out memory differently, which shows in what processes cost.
-    let warm_up = load_object(EMPTY, backend, &btf)?;
+    let warm_up = load_object(EMPTY, backend)?;
     for operation in &OPERATIONS {
         worker.measure(operation, &mut || Ok(()))?;
     }
@@ -151,7 +156,7 @@ fn report() -> Result<Report> {
         figures.push(Figure { phase: "baseline", operation: operation.name, instructions, programs: vec![] });
     }
 
-    let empty = load_object(EMPTY, backend, &btf)?;
+    let empty = load_object(EMPTY, backend)?;
     for operation in &OPERATIONS {
         let instructions = worker.measure(operation, &mut || Ok(()))?;
         let programs = worker.measure_programs(operation, &empty.hooks, &mut || Ok(()))?;
@@ -159,7 +164,7 @@ fn report() -> Result<Report> {
     }
     drop(empty);
 
-    let mut sensor = load_object(SENSOR, backend, &btf)?;
+    let mut sensor = load_object(SENSOR, backend)?;
     let mut watches = WatchSet::new(MapMarker::new(&mut sensor)?, "/", specs);
     if let Some(error) = watches.resolve()?.errors.into_iter().next() {
         return Err(error.into());
@@ -193,9 +198,9 @@ fn report() -> Result<Report> {
     Ok(Report { objects, names, figures })
 }
 
-fn load_object(path: &str, backend: Backend, btf: &Btf) -> Result<Loaded> {
+fn load_object(path: &str, backend: Backend) -> Result<Loaded> {
     let options = Options { object: Some(PathBuf::from(path)), ..Options::default() };
-    load::load(backend, btf, &options).with_context(|| format!("{path}, backend {}", backend.name()))
+    load::load(backend, &options).with_context(|| format!("{path}, backend {}", backend.name()))
 }
 
 /// The process that does what is measured: a small one of its own, because what a fork costs depends on how much the
@@ -319,6 +324,55 @@ fn open_and_close(path: &CStr, flags: OFlags) -> Result<()> {
     Ok(())
 }
 
+/// Two connected sockets, of which the second is read.
+type Pair = (OwnedFd, OwnedFd);
+
+/// The worker's sockets.
+struct Sockets {
+    pair: Pair,
+    listener: Pair,
+    tcp: Pair,
+}
+
+fn sockets() -> Result<&'static Sockets> {
+    static SOCKETS: OnceLock<Sockets> = OnceLock::new();
+    if let Some(sockets) = SOCKETS.get() {
+        return Ok(sockets);
+    }
+    let pair = UnixStream::pair()?;
+    let listener = UnixListener::bind("/srv/data/socket")?;
+    let client = UnixStream::connect("/srv/data/socket")?;
+    let tcp = TcpListener::bind("127.0.0.1:0")?;
+    let tcp_client = TcpStream::connect(tcp.local_addr()?)?;
+    tcp_client.set_nodelay(true)?;
+    let sockets = Sockets {
+        pair: (pair.0.into(), pair.1.into()),
+        listener: (client.into(), listener.accept()?.0.into()),
+        tcp: (tcp_client.into(), tcp.accept()?.0.into()),
+    };
+    Ok(SOCKETS.get_or_init(|| sockets))
+}
+
+fn send((from, to): &Pair) -> Result<()> {
+    let mut bytes = [0; 64];
+    rustix::io::write(from, &bytes)?;
+    rustix::io::read(to, &mut bytes)?;
+    Ok(())
+}
+
+/// Brings the loopback interface up (netdevice(7)).
+fn raise_loopback() -> Result<()> {
+    let socket = UdpSocket::bind("0.0.0.0:0")?;
+    // SAFETY: a request is plain data, for which zeroes are a value.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    request.ifr_name[..2].copy_from_slice(&[b'l'.cast_signed(), b'o'.cast_signed()]);
+    request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as i16;
+    // SAFETY: an open descriptor, and a request that is a local.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw mut request) };
+    ensure!(result == 0, "cannot bring lo up: {}", std::io::Error::last_os_error());
+    Ok(())
+}
+
 fn spawn() -> Result<()> {
     let argv = [TINY.as_ptr().cast_mut(), std::ptr::null_mut()];
     let environment = [std::ptr::null_mut()];
@@ -367,6 +421,7 @@ fn prepare() -> Result<Vec<Spec>> {
         fs::create_dir_all(path).with_context(|| path.to_owned())?;
         mount(kind, target, kind, MountFlags::empty(), None).with_context(|| format!("mounting {path}"))?;
     }
+    raise_loopback()?;
     // Else the work of mapping a program, in page tables, would differ from run to run.
     fs::write("/proc/sys/kernel/randomize_va_space", "0")?;
     // As Debian's base-files, adduser(8) and user@.service(5) leave them.
@@ -382,6 +437,10 @@ fn prepare() -> Result<Vec<Spec>> {
         let foreign = FOREIGN.iter().any(|prefix| place.starts_with(prefix));
         if foreign || beside_units && !DEBIANS.contains(&place.as_str()) {
             // Not made: it stays a name to wait for.
+        } else if watch.class.is_socket() {
+            // Nobody listens there.
+            let directory = Path::new(&place).parent().context("a socket lies in a directory")?;
+            fs::create_dir_all(directory)?;
         } else if adjacent::is_file(watch.class, &place) {
             touch(&place)?;
         } else {

@@ -1,7 +1,7 @@
-//! A flood: what is watched must come through, and what is dropped must be counted to the last record.
+//! A flood that nobody reads: what is watched must come through, and what is dropped must be counted to the last record.
+//! The one that the daemon reads is in [`flood`].
 
 use std::collections::HashMap;
-use std::ffi::{CStr, CString};
 use std::fs::{self, OpenOptions};
 use std::time::{Duration, Instant};
 
@@ -10,18 +10,13 @@ use sensor_common::record::{counter, kind};
 use sensor_user::event::decode::{Event, decode};
 use sensor_user::probe::hooks::Backend;
 
-use super::case::{Child, call};
+use super::case::Child;
+use super::flood::{self, Flood, Processes, WATCHED};
 use super::process;
 use super::sensor::Sensor;
 use super::setup::{self, Results};
 
-/// Processes that make the flood; the machine has as many processors.
-const WORKERS: u32 = 2;
-/// Watched writes in each flood.
-const WATCHED: u32 = 500;
-/// Executions, and as many unrelated writes, in the flood with a reader.
-const READ: u32 = 200_000;
-/// The same in the one without: several times what the ring holds.
+/// Executions, and as many unrelated writes: several times what the ring holds.
 const UNREAD: u32 = 10_000;
 /// Processes with a second thread that ends at the moment the first does.
 const THREADED: u32 = 2_000;
@@ -38,21 +33,15 @@ pub fn run_all(backend: Backend, results: &mut Results) -> Result<()> {
         fs::create_dir(format!("/w/{directory}"))?;
     }
     process::prepare()?;
+    flood::run_all(results)?;
     let mut sensor = Sensor::start(backend, &["/w/watched".into()], None)?;
-    for (name, flood) in [
-        (format!("{READ} execs and writes, read as they come"), Flood { each: READ, chain: 200, read: true }),
-        (
-            format!("{UNREAD} execs and writes, read afterwards"),
-            Flood { each: UNREAD, chain: 1, read: false },
-        ),
-    ] {
-        let start = Instant::now();
-        let outcome = flood.run(&mut sensor);
-        if let Ok(tally) = &outcome {
-            results.say(format_args!("{name}: {:.1} s, {tally}", start.elapsed().as_secs_f32()));
-        }
-        results.report(&format!("burst/{name}"), outcome.map(drop));
+    let start = Instant::now();
+    let outcome = unread(&mut sensor);
+    let name = format!("{UNREAD} execs and writes, read afterwards");
+    if let Ok(tally) = &outcome {
+        results.say(format_args!("{name}: {:.1} s, {tally}", start.elapsed().as_secs_f32()));
     }
+    results.report(&format!("burst/{name}"), outcome.map(drop));
     results.report("burst/threads that end together", threads(&mut sensor));
     results.report("burst/files replaced by rename", replaced(&mut sensor));
     for (hook, misses) in sensor.loaded.recursion_misses() {
@@ -126,85 +115,36 @@ impl Tally {
     }
 }
 
-/// A number of executions, as many unrelated writes, and watched writes among them.
-struct Flood {
-    each: u32,
-    /// Executions that one process makes, one after another. Forks cost an emulated machine more than all the rest.
-    chain: u32,
-    /// Whether the ring is read meanwhile.
-    read: bool,
-}
+/// The flood is over before the ring is read.
+fn unread(sensor: &mut Sensor) -> Result<Tally> {
+    let flood = Flood { each: UNREAD, chain: 1, directory: "/w/watched" };
+    let before = Kernel::quiet(sensor, &mut Tally::default())?;
+    flood.run()?;
+    let mut tally = Tally::default();
+    let after = Kernel::quiet(sensor, &mut tally)?;
+    tally.lost(&before, &after);
 
-impl Flood {
-    fn run(&self, sensor: &mut Sensor) -> Result<Tally> {
-        let before = Kernel::quiet(sensor, &mut Tally::default())?;
-        let mut tally = Tally::default();
-        let mut workers = Vec::new();
-        for worker in 0..WORKERS {
-            workers.push(Child::start(|| self.work(worker))?);
-        }
-        for worker in workers {
-            while self.read && !worker.has_ended()? {
-                tally.take(sensor);
-                std::thread::sleep(Duration::from_millis(1));
-            }
-            worker.wait()?;
-        }
-        let after = Kernel::quiet(sensor, &mut tally)?;
-        tally.lost(&before, &after);
-        self.check(&tally, &before, &after)?;
-        Ok(tally)
+    let made = flood.made(before.processes, after.processes)?;
+    for (number, made) in PROCESS_KINDS.into_iter().zip(made) {
+        let count = tally.kind(number);
+        let name = kind::name(number).unwrap_or_default();
+        ensure!(count.all() == made, "{name}: {made} made, but {count:?}");
+        // The ring must overflow, or nothing was tried.
+        ensure!(count.dropped > 0, "{name}: nothing was dropped: {count:?}");
     }
-
-    /// One worker's part.
-    fn work(&self, worker: u32) -> Result<()> {
-        let every = self.each / WATCHED;
-        for number in 0..self.each / WORKERS {
-            if number % self.chain == 0 {
-                spawn(self.chain)?;
-            }
-            let unrelated = format!("/w/plain/{worker}-{}", number % 64);
-            OpenOptions::new().write(true).create(true).truncate(false).open(unrelated)?;
-            if number % every == 0 {
-                fs::write(format!("/w/watched/{}-{worker}-{}", self.each, number / every), "x")?;
-            }
-        }
-        Ok(())
-    }
-
-    fn check(&self, tally: &Tally, before: &Kernel, after: &Kernel) -> Result<()> {
-        let forked = after.forks - before.forks;
-        let ended = forked + before.alive - after.alive;
-        let of_workers = u64::from(self.each / self.chain + WORKERS);
-        // The kernel starts threads of its own now and then.
-        ensure!(
-            (of_workers..of_workers + 50).contains(&forked),
-            "{forked} forks, {of_workers} of them by workers"
-        );
-        for (number, made) in PROCESS_KINDS.into_iter().zip([forked, u64::from(self.each), ended]) {
-            let count = tally.kind(number);
-            let name = kind::name(number).unwrap_or_default();
-            ensure!(count.all() == made, "{name}: {made} made, but {count:?}");
-            // Without a reader the ring must overflow, or nothing was tried.
-            ensure!(self.read || count.dropped > 0, "{name}: nothing was dropped: {count:?}");
-        }
-        let whole = tally.watched.values().filter(|steps| **steps == [1, 1, 1]).count();
-        ensure!(
-            whole == WATCHED as usize && tally.watched.len() == whole,
-            "{whole} of {WATCHED} watched writes came through whole, {} at all",
-            tally.watched.len()
-        );
-        ensure!(after.files == before.files, "records of watched files were dropped: {}", after.files);
-        Ok(())
-    }
+    let whole = tally.watched.values().filter(|steps| **steps == [1, 1, 1]).count();
+    ensure!(
+        whole == WATCHED as usize && tally.watched.len() == whole,
+        "{whole} of {WATCHED} watched writes came through whole, {} at all",
+        tally.watched.len()
+    );
+    ensure!(after.files == before.files, "records of watched files were dropped: {}", after.files);
+    Ok(tally)
 }
 
 /// What the kernel counts by itself, and what the programs and it say of records that were not made.
 struct Kernel {
-    /// Processes ever made (proc(5), "/proc/stat", `processes`).
-    forks: u64,
-    /// Processes that are there.
-    alive: u64,
+    processes: Processes,
     /// As in [`PROCESS_KINDS`].
     dropped: [u64; 3],
     missed: [u64; 3],
@@ -216,22 +156,13 @@ impl Kernel {
     /// Reads the ring to its end and all counters, at a moment in which no process was made.
     fn quiet(sensor: &mut Sensor, tally: &mut Tally) -> Result<Self> {
         loop {
-            let before = Self::processes()?;
+            let before = Processes::now()?;
             tally.take(sensor);
             let now = Self::now(sensor)?;
-            if before == (now.forks, now.alive) {
+            if before == now.processes {
                 return Ok(now);
             }
         }
-    }
-
-    fn processes() -> Result<(u64, u64)> {
-        let stat = fs::read_to_string("/proc/stat")?;
-        let forks =
-            stat.lines().find_map(|line| line.strip_prefix("processes ")).context("no count of forks")?;
-        let is_process = |name: &std::ffi::OsStr| name.as_encoded_bytes().iter().all(u8::is_ascii_digit);
-        let alive = fs::read_dir("/proc")?.flatten().filter(|entry| is_process(&entry.file_name())).count();
-        Ok((forks.trim().parse()?, alive as u64))
     }
 
     fn now(sensor: &Sensor) -> Result<Self> {
@@ -243,40 +174,13 @@ impl Kernel {
         }
         let dropped = PROCESS_KINDS.map(|number| sensor.counter(u32::from(number)));
         let [fork, exec, exit] = dropped;
-        let (forks, alive) = Self::processes()?;
         Ok(Self {
-            forks,
-            alive,
+            processes: Processes::now()?,
             dropped: [fork?, exec?, exit?],
             missed: [missed("process_fork")?, missed("process_exec")?, missed("process_exit")?],
             files,
         })
     }
-}
-
-/// Starts the smallest program, without copying this process, to be executed so many times, and waits for it.
-fn spawn(times: u32) -> Result<()> {
-    const PATH: &CStr = c"/w/bin/tiny";
-    let further = CString::new(format!("{:08}", times - 1))?;
-    let args = [PATH.as_ptr().cast_mut(), further.as_ptr().cast_mut(), std::ptr::null_mut()];
-    let environment = [std::ptr::null_mut()];
-    let (mut pid, mut status) = (0, 0);
-    // SAFETY: a path, and arrays of strings that end with null pointers.
-    let error = unsafe {
-        libc::posix_spawn(
-            &raw mut pid,
-            PATH.as_ptr(),
-            std::ptr::null(),
-            std::ptr::null(),
-            args.as_ptr(),
-            environment.as_ptr(),
-        )
-    };
-    ensure!(error == 0, "posix_spawn: {}", std::io::Error::from_raw_os_error(error));
-    // SAFETY: waits for a child of ours; the status is a local.
-    call("waitpid", unsafe { libc::waitpid(pid, &raw mut status, 0) })?;
-    ensure!(status == 0, "status {status:#x}");
-    Ok(())
 }
 
 /// A process ends once, although two of its threads may find themselves to be the last.
@@ -299,8 +203,8 @@ fn threads(sensor: &mut Sensor) -> Result<()> {
     tally.lost(&before, &after);
     let [forks, _, exits] = PROCESS_KINDS.map(|number| tally.kind(number).all());
     // The kernel's own count has the threads in it.
-    let made = after.forks - before.forks - u64::from(THREADED);
-    let ended = made + before.alive - after.alive;
+    let made = after.processes.forks - before.processes.forks - u64::from(THREADED);
+    let ended = made + before.processes.alive - after.processes.alive;
     ensure!((forks, exits) == (made, ended), "{forks} forks of {made}, {exits} exits of {ended}");
     Ok(())
 }

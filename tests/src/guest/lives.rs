@@ -132,15 +132,7 @@ struct Scene<'a> {
 impl Scene<'_> {
     /// Does something; these records must come of it.
     fn when(&mut self, act: impl FnOnce() -> Result<()>, want: &[&str]) -> Result<()> {
-        let place = Place {
-            mount: "/w".into(),
-            top: "/nowhere".into(),
-            watched: "/nowhere".into(),
-            plain: "/nowhere".into(),
-            stat_has_device: true,
-            layers: false,
-        };
-        run::expect(self.sensor, &place, Who::Actor, act, want)
+        run::expect(self.sensor, &place("/nowhere"), Who::Actor, act, want)
     }
 
     /// Walks the paths again; these must be found, as (path of the watch, path below it).
@@ -164,6 +156,18 @@ impl Scene<'_> {
             format!("close_write {path}"),
         ];
         self.when(|| Ok(fs::write(path, "x")?), &[&want[0], &want[1], &want[2]])
+    }
+}
+
+/// Paths below `top` are told from there on.
+fn place(top: &str) -> Place {
+    Place {
+        mount: "/w".into(),
+        top: top.into(),
+        watched: top.into(),
+        plain: "/nowhere".into(),
+        stat_has_device: true,
+        layers: false,
     }
 }
 
@@ -365,14 +369,7 @@ fn seeded(scene: &mut Scene<'_>) -> Result<()> {
     child.wait()?;
     let mut got = Vec::new();
     let names = scene.sensor.names.clone();
-    let place = Place {
-        mount: "/w".into(),
-        top: "/w/seed".into(),
-        watched: "/w/seed".into(),
-        plain: "/nowhere".into(),
-        stat_has_device: true,
-        layers: false,
-    };
+    let place = place("/w/seed");
     let text = super::text::Text { names: &names, place: &place };
     scene.sensor.drain(|record| got.extend(text.file(record)));
     // Which is closed first, when a process ends, is the kernel's business.

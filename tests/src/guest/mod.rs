@@ -1,14 +1,17 @@
 //! The program that boots as init in the micro VM.
 //!
 //! `/init hooks BACKEND` tries every hook with the backend `lsm` or `fentry`; `/init burst BACKEND` counts what a flood
-//! leaves. Each result is a line on the result port: `ok NAME`, `not ok NAME: ...` or `skipped NAME: reason`; the last
+//! leaves, of the daemon and of the library. Each result is a line on the result port: `ok NAME`, `not ok NAME: ...` or `skipped NAME: reason`; the last
 //! line is `EXIT n`.
 
 mod burst;
 mod case;
 mod context;
+mod daemon;
 mod data;
 mod filesystems;
+mod flood;
+mod ipc;
 mod lives;
 mod mounts;
 mod names;
@@ -78,8 +81,10 @@ fn hooks(backend: Backend, results: &mut Results) -> Result<()> {
     run::prepare("/w", &once)?;
     process::prepare()?;
     let holder = lives::prepare()?;
+    let sockets = ipc::prepare()?;
     let mut paths = vec!["/w/watched".to_owned()];
     paths.extend(lives::PATHS.map(str::to_owned));
+    paths.extend(ipc::PATHS.map(str::to_owned));
     let mut disks = Vec::new();
     for disk in filesystems::DISKS {
         if disk.prepare(results, &everywhere)? {
@@ -101,6 +106,7 @@ fn hooks(backend: Backend, results: &mut Results) -> Result<()> {
     process::run_all(&mut sensor, results);
     context::run_all(&mut sensor, results);
     sensor.drain(|_| {});
+    ipc::run_all(&mut sensor, results, sockets);
     lives::run_all(&mut sensor, results, holder);
     let losses = sensor.losses()?;
     // What `paths` does deeper than the programs walk, on each filesystem: create and open of two cases, and of three

@@ -7,7 +7,6 @@ use anyhow::{Context, Result, ensure};
 use aya::maps::{Array, MapData, RingBuf};
 use sensor_common::record::counter;
 use sensor_user::event::user::{FileFound, WatchClass};
-use sensor_user::probe::btf::Btf;
 use sensor_user::probe::hooks::Backend;
 use sensor_user::probe::load::{self, Loaded, Options};
 use sensor_user::probe::mark::MapMarker;
@@ -34,19 +33,22 @@ impl Sensor {
     /// # Errors
     /// Where the kernel refuses a program, or a path that is there cannot be watched.
     pub fn start(backend: Backend, paths: &[String], ring_bytes: Option<u32>) -> Result<Self> {
-        let btf = Btf::of_running_kernel()?;
         let object = Path::new(OTHER_OBJECT).exists().then(|| PathBuf::from(OTHER_OBJECT));
         let mut options = Options { object, ..Options::default() };
         if let Some(bytes) = ring_bytes {
             options.ring_bytes = bytes;
         }
-        let mut loaded = load::load(backend, &btf, &options)?;
+        let mut loaded = load::load(backend, &options)?;
         let ring = loaded.take_ring()?;
         let counters = loaded.take_counters()?;
         let marker = MapMarker::new(&mut loaded)?;
+        let class = |path: &String| {
+            let socket = super::ipc::PATHS.contains(&path.as_str());
+            if socket { WatchClass::BusSocket } else { WatchClass::SystemUnit }
+        };
         let specs = paths
             .iter()
-            .map(|path| Spec { path: path.clone(), class: Some(WatchClass::SystemUnit), owner: None })
+            .map(|path| Spec { path: path.clone(), class: Some(class(path)), owner: None })
             .collect();
         let watches = WatchSet::new(marker, host_root(), specs);
         let mut sensor = Self { loaded, ring, counters, watches, names: HashMap::new() };

@@ -110,6 +110,24 @@ pub fn mount(source: &str, kind: &str, at: &str, data: Option<&str>) -> Result<(
         .with_context(|| format!("cannot mount {kind} on {at}"))
 }
 
+/// Brings the loopback interface up; the kernel then gives it 127.0.0.1 (net/ipv4/devinet.c, `inetdev_event`).
+///
+/// # Errors
+/// Where the kernel refuses.
+pub fn raise_loopback() -> Result<()> {
+    let socket = std::net::UdpSocket::bind("0.0.0.0:0").context("no socket")?;
+    // SAFETY: an ifreq is plain data, for which zeroes are a value.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(c"lo".to_bytes()) {
+        *to = from.cast_signed();
+    }
+    request.ifr_ifru.ifru_flags = libc::IFF_UP as libc::c_short;
+    // SAFETY: the descriptor is open; the kernel reads the structure (netdevice(7)).
+    let set = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) };
+    ensure!(set == 0, "cannot bring up lo: {}", std::io::Error::last_os_error());
+    Ok(())
+}
+
 /// Loads the modules that the harness put into /modules.
 ///
 /// # Errors

@@ -14,7 +14,7 @@ const CWD: Fd = Fd(libc::AT_FDCWD);
 
 /// Where the kernel carries an operation out.
 #[derive(Clone, Copy)]
-enum How {
+pub enum How {
     /// Where it likes, at first in the caller.
     Inline,
     /// In a worker (`IOSQE_ASYNC`).
@@ -52,7 +52,7 @@ pub fn cases() -> Vec<Case> {
 }
 
 /// Why this kernel's `io_uring` cannot do an operation.
-fn lacks(code: u8) -> Option<String> {
+pub fn lacks(code: u8) -> Option<String> {
     let supported = || -> std::io::Result<bool> {
         let ring = IoUring::new(2)?;
         let mut probe = Probe::new();
@@ -67,13 +67,18 @@ fn lacks(code: u8) -> Option<String> {
 }
 
 /// A ring and the way it is used.
-struct Queue {
-    ring: IoUring,
+pub struct Queue {
+    /// The ring.
+    pub ring: IoUring,
     flags: Flags,
 }
 
 impl Queue {
-    fn new(how: How) -> Result<Self> {
+    /// A ring of four entries.
+    ///
+    /// # Errors
+    /// Where the kernel has none.
+    pub fn new(how: How) -> Result<Self> {
         let mut builder = IoUring::builder();
         if matches!(how, How::Polled) {
             builder.setup_sqpoll(50);
@@ -83,7 +88,10 @@ impl Queue {
     }
 
     /// Does one operation and returns its result.
-    fn run(&mut self, entry: Entry) -> Result<i32> {
+    ///
+    /// # Errors
+    /// Where it fails.
+    pub fn run(&mut self, entry: Entry) -> Result<i32> {
         let entry = entry.flags(self.flags);
         // SAFETY: what the entry points to outlives this call, which returns when the operation is done.
         unsafe { self.ring.submission().push(&entry) }?;

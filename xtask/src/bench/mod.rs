@@ -6,10 +6,8 @@
 //! a ratio and a guard against regressions, not a time. Nobody waits for the ring buffer: the guest drains it between
 //! batches.
 //!
-//! - `guest`: the program that runs in the machine (its source is `tests/src/bin/bench.rs`).
-//! - `table`: its figures, put side by side.
+//! The program that runs in the machine is `tests/src/bin/bench.rs`; [`table`] puts its figures side by side.
 
-mod guest;
 mod table;
 
 use anyhow::{Context, Result, ensure};
@@ -18,7 +16,7 @@ use clap::ValueEnum;
 use crate::vm::cpio::File;
 use crate::vm::kernel::{Kernel, Series};
 use crate::vm::micro::{LSM_WITH_BPF, LSM_WITHOUT_BPF, MicroVm};
-use crate::{ebpf, sh};
+use crate::{ebpf, programs, sh};
 use table::{Report, Table};
 
 /// Count what the programs cost in instructions, against empty ones in the same places
@@ -82,7 +80,7 @@ enum Output {
 /// Where something cannot be built or fetched, or the guest fails.
 pub fn main(args: &Args) -> Result<()> {
     let (empty, sensor) = ebpf::for_bench()?;
-    let guest = guest::build()?;
+    let [guest] = programs::build([("tests", "bench")])?;
     let kernel = Kernel::fetch(args.kernel)?;
     let mut vm = MicroVm::new(&kernel, &guest)?;
     vm.args = vec![args.backend.name().into()];

@@ -10,9 +10,9 @@ use super::Tally;
 use crate::vm::cpio::File;
 use crate::vm::kernel::{Kernel, Series};
 use crate::vm::micro::{self, MicroVm};
-use crate::{apt, sh};
+use crate::{apt, programs, sh};
 
-/// Programs without shared libraries, so that they run on any kernel with nothing else there.
+/// What runs in the machines.
 #[derive(Clone)]
 pub struct Programs {
     /// svcsensor.
@@ -23,26 +23,8 @@ pub struct Programs {
 impl Programs {
     /// Builds them.
     pub fn build() -> Result<Self> {
-        const TARGET: &str = "x86_64-unknown-linux-gnu";
-        apt::need(&["gcc", "libc6-dev"], "linking")?;
-        sh::say("building svcsensor and the guest, static");
-        sh::run(
-            sh::cargo()
-                .args(["build", "--quiet", "--release", "--target", TARGET])
-                .args([
-                    "--package",
-                    "sensor-user",
-                    "--bin",
-                    "svcsensor",
-                    "--package",
-                    "tests",
-                    "--bin",
-                    "guest",
-                ])
-                .env("RUSTFLAGS", "-C target-feature=+crt-static"),
-        )?;
-        let release = sh::target().join(TARGET).join("release");
-        Ok(Self { sensor: release.join("svcsensor"), guest: release.join("guest") })
+        let [sensor, guest] = programs::build([("sensor-user", "svcsensor"), ("tests", "guest")])?;
+        Ok(Self { sensor, guest })
     }
 }
 
@@ -78,6 +60,8 @@ pub fn burst(programs: &Programs) -> Result<Tally> {
     vm.hardware.cpus = 2;
     vm.hardware.limit = Duration::from_secs(900);
     vm.lsm = Some(micro::LSM_WITH_BPF.to_owned());
+    let sensor = std::fs::read(&programs.sensor).context("cannot read svcsensor")?;
+    vm.files = vec![File::program("svcsensor", sensor)];
     Ok(run(&vm, &format!("{} burst", kernel.release())))
 }
 

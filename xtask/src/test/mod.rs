@@ -4,6 +4,7 @@ mod deny;
 mod e2e;
 mod guest;
 mod host;
+mod units;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -92,18 +93,21 @@ impl Built {
 type Stage = (&'static str, &'static str, fn(&mut Built) -> Result<Tally>);
 
 /// In this order: what fails fast comes first.
-const STAGES: [Stage; 8] = [
+const STAGES: [Stage; 9] = [
     ("format", "cargo fmt --check", |_| host::format()),
     ("lint", "clippy and rustdoc, without warnings", |_| host::lint()),
     ("deny", "cargo-deny: licences, doubled crates and sources of all dependencies", |_| deny::deny()),
     ("unit", "cargo test of the workspace", |_| host::unit()),
+    ("units", "effective units against systemd's own, on those of Debian packages", |_| units::run()),
     ("object", "the committed kernel object is what its sources give", object),
     ("hooks", "every file and process operation, four kernels, two backends, in micro VMs", |built| {
         guest::hooks(&built.programs()?, &built.objects())
     }),
-    ("burst", "a flood of execs and writes with 500 watched writes in it, in a micro VM", |built| {
-        guest::burst(&built.programs()?)
-    }),
+    (
+        "burst",
+        "floods of execs and of watched writes, against the daemon and the library, in a micro VM",
+        |built| guest::burst(&built.programs()?),
+    ),
     ("e2e", "a Debian with systemd, docker and podman, from the unit file to the journal", |built| {
         e2e::run(&built.programs()?.sensor)
     }),

@@ -4,7 +4,7 @@ use anyhow::Context;
 use sensor_common::record::kind;
 
 use super::stream::Stream;
-use crate::event::content::FileContent;
+use crate::event::content::{Answer, Surveyed};
 use crate::event::user::WatchClass;
 use crate::probe::watches::Changes;
 use crate::source::content::{Root, walk};
@@ -64,15 +64,15 @@ impl Contents {
             for want in stream.wants() {
                 self.reader.ask(want);
             }
-            let Some(content) = self.reader.try_answer() else { return };
-            stream.tell(kind::FILE_CONTENT, &content);
+            let Some(answer) = self.reader.try_answer() else { return };
+            tell(&answer, stream);
         }
     }
 
     /// The next answer; waits for it.
-    pub async fn answer(&mut self) -> FileContent {
+    pub async fn answer(&mut self) -> Answer {
         match self.reader.answer().await {
-            Some(content) => content,
+            Some(answer) => answer,
             None => std::future::pending().await,
         }
     }
@@ -80,6 +80,16 @@ impl Contents {
     /// Wants that found no room.
     pub fn refused(&self) -> u64 {
         self.reader.refused()
+    }
+}
+
+/// Tells what was read.
+pub fn tell(answer: &Answer, stream: &mut Stream) {
+    for content in &answer.files {
+        stream.tell(kind::FILE_CONTENT, content);
+    }
+    if let Some(id) = answer.survey {
+        stream.tell(kind::SURVEYED, &Surveyed { id });
     }
 }
 

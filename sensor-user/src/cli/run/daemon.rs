@@ -9,7 +9,7 @@ use sensor_common::record::{counter, kind};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::MissedTickBehavior;
 
-use super::contents::Contents;
+use super::contents::{self, Contents};
 use super::files::Files;
 use super::stream::Stream;
 use super::watching::{Marks, Watching};
@@ -179,6 +179,7 @@ impl Daemon {
         look.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut figures = tokio::time::interval(FIGURES);
         figures.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut more = false;
         while !self.closed {
             let walk_at = self.watching.due();
             tokio::select! {
@@ -188,48 +189,44 @@ impl Daemon {
                 _ = signals.reload.recv() => self.reload(args, levels),
                 _ = figures.tick() => self.bring_figures_up_to_date(),
                 () = tokio::time::sleep_until(walk_at.into()) => self.walk()?,
-                content = self.contents.answer() => self.stream.tell(kind::FILE_CONTENT, &content),
+                answer = self.contents.answer() => contents::tell(&answer, &mut self.stream),
+                // A flood must starve neither what stands above, nor the metrics server.
+                () = tokio::task::yield_now(), if more => {}
                 woken = self.files.woken() => woken.context("cannot wait for file events")?,
                 woken = self.ring.woken() => woken.context("cannot wait for the ring buffer")?,
                 _ = look.tick() => {}
             }
-            self.take_what_waits().await?;
+            more = self.take_what_waits()?;
             self.loaded.flush_log();
         }
-        self.end().await
+        self.end()
     }
 
-    /// Empties the ring, and what else brings records; alerts leave after each batch.
-    async fn take_what_waits(&mut self) -> anyhow::Result<()> {
-        loop {
-            let (stream, watching, files) = (&mut self.stream, &mut self.watching, &mut self.files);
-            let (config, users) = (&self.config, &self.users);
-            let drained = self.ring.drain(|record| {
-                stream.take(record);
-                watching.observe(record, config, users);
-                files.observe(record);
-            });
-            let taken = files.read(|record| {
-                stream.take(record);
-                watching.observe(record, config, users);
-            })?;
-            if let Some(overflow) = taken.overflow {
-                self.tell_overflow(overflow);
-            }
-            self.contents.exchange(&mut self.stream);
-            self.stream.tick();
-            self.send();
-            self.health.beat();
-            if drained == Drained::Empty && !taken.more {
-                break;
-            }
-            // A flood must not starve the metrics server.
-            tokio::task::yield_now().await;
+    /// Takes a batch from the ring, and from what else brings records; the alerts leave. Whether more is waiting.
+    fn take_what_waits(&mut self) -> anyhow::Result<bool> {
+        let (stream, watching, files) = (&mut self.stream, &mut self.watching, &mut self.files);
+        let (config, users) = (&self.config, &self.users);
+        let drained = self.ring.drain(|record| {
+            stream.take(record);
+            watching.observe(record, config, users);
+            files.observe(record);
+            stream.room()
+        });
+        let taken = files.read(|record| {
+            stream.take(record);
+            watching.observe(record, config, users);
+        })?;
+        if let Some(overflow) = taken.overflow {
+            self.tell_overflow(overflow);
         }
+        self.contents.exchange(&mut self.stream);
+        self.stream.tick();
+        self.send();
+        self.health.beat();
         if self.watching.users_changed() {
             self.reread_users();
         }
-        Ok(())
+        Ok(drained == Drained::More || taken.more)
     }
 
     /// fanotify's queue was full: what is new or changed was told as found; what came and went is lost.
@@ -383,10 +380,10 @@ impl Daemon {
     }
 
     /// Brings out everything that was seen.
-    async fn end(&mut self) -> anyhow::Result<()> {
+    fn end(&mut self) -> anyhow::Result<()> {
         tracing::info!("ending");
         self.health.set_missing(vec!["ending".to_owned()]);
-        self.take_what_waits().await?;
+        while self.take_what_waits()? {}
         self.tell_losses();
         self.stream.drain();
         self.send();

@@ -4,14 +4,13 @@ use anyhow::Context;
 
 use super::Args;
 use crate::config;
-use crate::probe::btf::Btf;
 use crate::probe::hooks::Backend;
-use crate::probe::load::{self, LoadError, Loaded};
+use crate::probe::load::{self, Loaded};
 
 /// Puts the best backend in place that the kernel allows, or the one that the configuration names.
 ///
 /// # Errors
-/// [`LoadError`] of the last one tried; those before it are in the log.
+/// [`load::LoadError`] of the last one tried; those before it are in the log.
 pub fn choose(args: &Args, config: &config::Config) -> anyhow::Result<Loaded> {
     let wanted: &[Backend] = match config.backend {
         config::Backend::Auto => &Backend::ALL,
@@ -24,10 +23,9 @@ pub fn choose(args: &Args, config: &config::Config) -> anyhow::Result<Loaded> {
         log_level: if args.kernel_log { 5 } else { 0 },
         object: args.object.clone(),
     };
-    let btf = Btf::of_running_kernel().map_err(LoadError::from)?;
     let mut last = None;
     for backend in wanted {
-        match load::load(*backend, &btf, &options) {
+        match load::load(*backend, &options) {
             Ok(loaded) => {
                 tracing::info!(backend = backend.name(), hooks = loaded.hooks.len(), "programs attached");
                 for blind in backend.blind_spots() {

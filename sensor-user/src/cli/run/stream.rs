@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::BufWriter;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use anyhow::Context;
@@ -18,6 +19,9 @@ use crate::pipeline::{Limits, Pipeline};
 use crate::source::recording::{RecordingError, Writer};
 use crate::source::snapshot::{self, User, boottime_ns};
 use crate::subject::tools::{DIRECTORIES, TOOLS};
+
+/// Alerts that wait before they leave: each may hold sixty-four ancestors with their arguments.
+const ALERTS_WAITING: usize = 64;
 
 /// The pipeline, and the recording of what it is fed.
 pub struct Stream {
@@ -83,6 +87,11 @@ impl Stream {
     /// Files that the pipeline wants to know the content of.
     pub fn wants(&mut self) -> std::vec::Drain<'_, Want> {
         self.pipeline.wants()
+    }
+
+    /// Whether there is room for further alerts, or these should leave first.
+    pub fn room(&self) -> ControlFlow<()> {
+        if self.alerts.len() < ALERTS_WAITING { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     }
 
     /// The alerts since the last call.

@@ -79,11 +79,8 @@ impl Case<'_> {
             size: record.object.size,
         });
         let linked = !self.target.is_empty() && self.part.part == UnitPart::Fragment;
-        finding.unit = Some(Unit {
-            name: lossy(self.part.name).into_owned(),
-            part: if linked { UnitPart::Alias } else { self.part.part },
-            scope: self.part.scope,
-        });
+        let part = if linked { UnitPart::Alias } else { self.part.part };
+        finding.unit = Some(Unit::new(lossy(self.part.name), part, self.part.scope));
         finding.also = self.also();
         if let Some(reason) = truncation(record) {
             finding.reason(0, reason);

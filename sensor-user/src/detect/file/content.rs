@@ -5,9 +5,12 @@ use sensor_common::record::kind;
 use super::case::Case;
 use crate::detect::detector::Detector;
 use crate::detect::finding::{Finding, Phase};
+use crate::detect::units::{Manager, Units, home_of, weigh};
 use crate::event::content::{Expected, FileContent, Found, Want};
 use crate::event::path::lossy;
+use crate::subject::place::Place;
 use crate::subject::service::UnitPart;
+use crate::subject::unit::effective::Effective;
 
 /// Paths whose content findings wait for.
 pub(in crate::detect) const AWAITED_MAX: usize = 1024;
@@ -20,6 +23,8 @@ const ENTRIES_MAX: usize = crate::event::content::NAMES_MAX;
 #[derive(Clone, Debug)]
 pub(in crate::detect) struct Awaiting {
     finding: Finding,
+    /// The unit, and whose.
+    unit: Option<(Vec<u8>, Manager)>,
     /// It is about the directory that the path lies in, so more than one file belongs to it.
     directory: bool,
 }
@@ -42,8 +47,10 @@ impl Detector {
             return;
         }
         let Some(path) = host_path(case) else { return };
-        self.want(Want { path: path.to_vec(), expected });
-        let awaiting = Awaiting { finding: finding.clone(), directory: false };
+        self.want(Want::File { path: path.to_vec(), expected });
+        self.written.insert(path.to_vec(), record.header.boottime_ns);
+        let unit = of_unit(case).map(|manager| (case.part.name.to_vec(), manager));
+        let awaiting = Awaiting { finding: finding.clone(), unit, directory: false };
         self.await_as(path, awaiting);
         finding.awaits_content = true;
     }
@@ -52,7 +59,8 @@ impl Detector {
     pub(in crate::detect) fn await_again(&mut self, finding: &mut Finding) {
         if finding.awaits_content {
             let path = finding.subject.clone().into_bytes();
-            self.await_as(&path, Awaiting { finding: finding.clone(), directory: false });
+            let unit = self.awaiting.get(&path).and_then(|all| all.first()?.unit.clone());
+            self.await_as(&path, Awaiting { finding: finding.clone(), unit, directory: false });
         }
     }
 
@@ -74,16 +82,29 @@ impl Detector {
 
     /// What the files that were asked for say.
     pub fn content(&mut self, content: &FileContent, out: &mut impl FnMut(Finding)) {
+        if let Some(id) = content.survey {
+            self.compare(id, content);
+        }
         let awaiting = self.awaiting.remove(&content.path).unwrap_or_default();
+        let effective = |units: &Units, one: &Awaiting| {
+            one.unit.as_ref().and_then(|(name, manager)| units.effective(manager, name))
+        };
+        let before: Vec<Option<Effective>> = awaiting.iter().map(|one| effective(&self.units, one)).collect();
+        self.units.take(content);
+        let is_directory = matches!(content.found.end(), Found::Directory { .. });
         if let Found::Directory { names, .. } = content.found.end() {
             if !content.baseline {
                 self.look_into(&content.path, names.iter().map(|name| name.0.as_slice()), &awaiting);
             }
         }
-        for mut one in awaiting {
+        for (mut one, before) in awaiting.into_iter().zip(before) {
             describe(&mut one.finding, &content.found);
+            if let Some(after) = effective(&self.units, &one) {
+                weigh(&mut one.finding, before.as_ref(), &after, self.units.packaged());
+            }
             one.finding.awaits_content = false;
-            one.finding.phase = if one.directory { Phase::Held } else { Phase::Closing };
+            // Of a directory more is to come: it is told when its time is up.
+            one.finding.phase = if one.directory || is_directory { Phase::Held } else { Phase::Closing };
             out(one.finding);
         }
     }
@@ -92,7 +113,7 @@ impl Detector {
     fn look_into<'a>(&mut self, path: &[u8], names: impl Iterator<Item = &'a [u8]>, awaiting: &[Awaiting]) {
         for name in names {
             let below = [path, name].join(&b'/');
-            self.want(Want { path: below.clone(), expected: Expected::Anything });
+            self.want(Want::File { path: below.clone(), expected: Expected::Anything });
             for one in awaiting {
                 self.await_as(&below, Awaiting { directory: true, ..one.clone() });
             }
@@ -100,9 +121,18 @@ impl Detector {
     }
 }
 
+/// Whose unit a file is part of; `None` where it is none of a unit's.
+fn of_unit(case: &Case<'_>) -> Option<Manager> {
+    let Place::In { scope, owner, .. } = case.place else { return None };
+    let unit = matches!(
+        case.part.part,
+        UnitPart::Fragment | UnitPart::Alias | UnitPart::DropIn | UnitPart::DependencyLink
+    );
+    unit.then(|| Manager { scope, owner, home: home_of(case.path).to_vec() })
+}
+
 /// Where the daemon finds the file; `None` where the host's path is not known.
 fn host_path<'a>(case: &Case<'a>) -> Option<&'a [u8]> {
-    use crate::subject::place::Place;
     let known = matches!(case.place, Place::In { .. }) && case.path.starts_with(b"/");
     (known && case.part.part != UnitPart::Directory).then_some(case.path)
 }

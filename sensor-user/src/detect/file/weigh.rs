@@ -23,7 +23,9 @@ impl Case<'_> {
     pub(super) fn weigh(&self, finding: &mut Finding, lineage: &Lineage) {
         let record = &self.event.record;
         let mode = self.mode();
-        if self.part.type_level {
+        if self.part.type_level && self.part.part == UnitPart::DependencyLink {
+            finding.reason(15, "every unit of a type pulls it in");
+        } else if self.part.type_level {
             finding.reason(15, format!("it applies to every {}", lossy(self.part.name)));
         }
         if self.is_executable_part() && self.becomes_executable() {

@@ -40,7 +40,7 @@ pub static RECORDS_LOST: Rule = Rule {
 };
 
 /// Every rule.
-pub static RULES: [&Rule; 47] = [
+pub static RULES: [&Rule; 49] = [
     &UNIT_WRITTEN,
     &UNIT_ENABLED,
     &UNIT_LINKED,
@@ -87,6 +87,8 @@ pub static RULES: [&Rule; 47] = [
     &STARTUP_ENTRY_ATTRIBUTES,
     &STARTUP_ENTRY_MASKED,
     &RESTART_POLICY_SET,
+    &SERVICE_UNEXPLAINED,
+    &UNIT_CHANGED_UNSEEN,
     &RECORDS_LOST,
 ];
 

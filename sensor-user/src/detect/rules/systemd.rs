@@ -192,3 +192,27 @@ pub static DIRECTORY_FILE_WRITTEN: Rule = Rule {
         run is sometimes hidden there.",
     false_positives: &["README files and the like that a package brings."],
 };
+
+/// A service that is in no file.
+pub static SERVICE_UNEXPLAINED: Rule = Rule {
+    id: "systemd.service.unexplained",
+    name: "A service runs that no unit file explains",
+    severity: Severity::High,
+    techniques: &[SYSTEMD_SERVICE],
+    description: "The service manager started a program in the control group of a service of which there is no unit \
+        file where the manager looks for one: the file was removed while the manager still knew it, or was never \
+        seen. Look at what runs (`systemctl status UNIT`, `systemctl show -p FragmentPath UNIT`).",
+    false_positives: &["A package that was removed while its service went on, and was started again."],
+};
+
+/// A unit that changed behind the sensor's back.
+pub static UNIT_CHANGED_UNSEEN: Rule = Rule {
+    id: "systemd.unit.changed-unseen",
+    name: "A service started from a file that nobody was seen writing",
+    severity: Severity::High,
+    techniques: &[SYSTEMD_SERVICE],
+    description: "When a service began, a file of its unit was not what the sensor knew, and no write to it had been \
+        seen: it was written past the filesystem (a raw write to the disk, a second mount of it), by another machine, \
+        or records were lost. Compare the file with its package's (`dpkg -V`), and look at who can write to the disk.",
+    false_positives: &["A network filesystem that another machine changes.", "Records lost under load."],
+};

@@ -426,6 +426,12 @@ pub struct Unit<'a> {
     pub part: UnitPart,
     /// Whose service manager.
     pub scope: Scope,
+    /// What the unit does now that it did not before, and the other way round: a sentence each.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub changes: &'a [String],
+    /// Names of what is suspicious about it, and was not before.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub signals: &'a [&'static str],
 }
 
 /// `svcsensor.container_service.*`

@@ -308,7 +308,13 @@ fn svcsensor(alert: &Alert) -> Svcsensor<'_> {
             login_user: requester.login_user.as_ref().map(user),
             container: requester.container.as_ref().map(container),
         }),
-        unit: alert.unit.as_ref().map(|unit| Unit { name: &unit.name, part: unit.part, scope: unit.scope }),
+        unit: alert.unit.as_ref().map(|unit| Unit {
+            name: &unit.name,
+            part: unit.part,
+            scope: unit.scope,
+            changes: &unit.changes,
+            signals: &unit.signals,
+        }),
         other_path: alert.file.as_ref().and_then(|file| file.other_path.as_deref()),
         container_service: alert.container_service.as_ref().map(|service| ContainerService {
             engine: &service.engine,

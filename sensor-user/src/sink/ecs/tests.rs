@@ -126,7 +126,10 @@ fn a_written_unit_is_told_in_ecs_terms() {
     assert_eq!(document["svcsensor"]["login_user"]["name"], "ada");
     assert_eq!(
         document["svcsensor"]["unit"],
-        json!({"name": "evil.service", "part": "fragment", "scope": "system"})
+        json!({
+            "name": "evil.service", "part": "fragment", "scope": "system",
+            "changes": ["it runs /tmp/x"], "signals": ["path.world-writable"],
+        })
     );
 }
 

@@ -132,6 +132,12 @@ impl Entry {
         entry.field("OBJECT_PID", &process.pid.to_string());
         if let Some(unit) = &alert.unit {
             entry.field("SVCSENSOR_UNIT", &unit.name);
+            for change in &unit.changes {
+                entry.field("SVCSENSOR_UNIT_CHANGE", change);
+            }
+            for signal in &unit.signals {
+                entry.field("SVCSENSOR_UNIT_SIGNAL", signal);
+            }
             if is_unit_name(unit) {
                 let name = match unit.scope {
                     Scope::System => "OBJECT_SYSTEMD_UNIT",
@@ -319,8 +325,7 @@ pub(super) mod tests {
 
     #[test]
     fn only_unit_names_are_objects() {
-        let named =
-            |name: &str| Unit { name: name.to_owned(), part: UnitPart::Fragment, scope: Scope::System };
+        let named = |name: &str| Unit::new(name, UnitPart::Fragment, Scope::System);
         for name in ["a.service", "x@y.timer", r"dev-disk\x2d1.mount", "-.slice"] {
             assert!(is_unit_name(&named(name)), "{name}");
         }

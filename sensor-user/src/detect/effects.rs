@@ -1,0 +1,168 @@
+//! Effects back up causes: what a service manager starts is compared with what it was seen to be told.
+//!
+//! When a service begins, everything that its unit can consist of is read and compared with what the sensor knows. A
+//! file that nobody was seen writing (a raw write to the disk, an edit from another machine, a hook that was missed),
+//! or a service without any file, is a finding of its own.
+
+use super::detector::Detector;
+use super::finding::{Finding, Who};
+use super::memory::Recent;
+use super::rules;
+use super::units::{Manager, weigh};
+use crate::event::content::{FileContent, Want};
+use crate::event::decode::ExecEvent;
+use crate::event::path::lossy;
+use crate::lineage::Lineage;
+use crate::lineage::cgroup;
+use crate::lineage::table::Handle;
+use crate::subject::service::{File, Scope, Unit, UnitPart};
+use crate::subject::unit::effective::{Effective, State};
+
+/// Services under examination.
+const SURVEYS_MAX: usize = 256;
+/// Services whose last examination is remembered.
+const JUDGED_MAX: usize = 1024;
+/// Within this time a service that begins again is not examined again, in nanoseconds.
+const AGAIN_NS: u64 = 10_000_000_000;
+/// A file that was seen written so short a time ago may have been read in between, in nanoseconds.
+const SETTLED_NS: u64 = 2_000_000_000;
+/// Unexplained files that are named.
+const NAMED_MAX: usize = 8;
+
+/// systemd 254 and later start each service through this program (src/core/exec-invoke.c); the service's own execution
+/// follows.
+const EXECUTORS: [&[u8]; 2] = [b"/usr/lib/systemd/systemd-executor", b"/lib/systemd/systemd-executor"];
+
+/// The examinations.
+#[derive(Debug)]
+pub(super) struct Effects {
+    surveys: Recent<u64, Survey>,
+    judged: Recent<(Option<u32>, String), u64>,
+    next: u64,
+}
+
+#[derive(Debug)]
+struct Survey {
+    who: Who,
+    boottime_ns: u64,
+    unit: String,
+    manager: Manager,
+    executed: Vec<u8>,
+    unseen: Vec<Vec<u8>>,
+    /// What the unit was, as far as it was known.
+    before: Option<Effective>,
+}
+
+impl Default for Effects {
+    fn default() -> Self {
+        Self { surveys: Recent::new(SURVEYS_MAX), judged: Recent::new(JUDGED_MAX), next: 1 }
+    }
+}
+
+impl Detector {
+    /// An execution: is it a service that begins?
+    pub fn service_started(&mut self, exec: &ExecEvent<'_>, handle: Handle, lineage: &Lineage) {
+        let Some(service) = started(handle, lineage) else { return };
+        let now = exec.record.header.boottime_ns;
+        let judged = (service.manager.owner, service.unit.clone());
+        let again = self.effects.judged.get(&judged).is_some_and(|last| now.saturating_sub(*last) < AGAIN_NS);
+        let Some(executed) = lineage.image(handle).map(|image| image.filename.to_vec()) else { return };
+        if again || EXECUTORS.contains(&executed.as_slice()) {
+            return;
+        }
+        self.effects.judged.insert(judged, now);
+        let id = self.effects.next;
+        self.effects.next += 1;
+        let paths = self.units.candidates(&service.manager, service.unit.as_bytes());
+        self.wants.push(Want::Survey { id, paths });
+        let who = Who { handle, task: exec.record.task };
+        let survey = Survey {
+            who,
+            boottime_ns: now,
+            unit: service.unit,
+            manager: service.manager,
+            executed,
+            unseen: Vec::new(),
+            before: None,
+        };
+        // What differs is put into the store as it is read.
+        let survey =
+            Survey { before: self.units.effective(&survey.manager, survey.unit.as_bytes()), ..survey };
+        self.effects.surveys.insert(id, survey);
+    }
+
+    /// A file of a survey, before it is put into the store.
+    pub(super) fn compare(&mut self, id: u64, content: &FileContent) {
+        let known = self.units.agrees(content);
+        let generated = is_generated(&content.path);
+        let Some(survey) = self.effects.surveys.get_mut(&id) else { return };
+        let lately = self
+            .written
+            .get(&content.path)
+            .is_some_and(|at| survey.boottime_ns.saturating_sub(*at) < SETTLED_NS);
+        if !known && !generated && !lately && survey.unseen.len() < NAMED_MAX {
+            survey.unseen.push(content.path.clone());
+        }
+    }
+
+    /// All of a survey was told.
+    pub fn surveyed(&mut self, id: u64) -> Option<Finding> {
+        let survey = self.effects.surveys.remove(&id)?;
+        let effective = self.units.effective(&survey.manager, survey.unit.as_bytes());
+        let missing = effective.as_ref().is_none_or(|unit| unit.state == State::Missing);
+        let rule = match (missing, survey.unseen.is_empty()) {
+            (true, _) => &rules::SERVICE_UNEXPLAINED,
+            (false, false) => &rules::UNIT_CHANGED_UNSEEN,
+            (false, true) => return None,
+        };
+        let subject =
+            survey.unseen.first().map_or_else(|| survey.unit.clone(), |path| lossy(path).into_owned());
+        let mut finding =
+            Finding::new(rule, survey.boottime_ns, "process_exec", subject.clone()).by(Some(survey.who));
+        finding.event_type = "start";
+        finding.unit = Some(Unit::new(survey.unit.clone(), UnitPart::Fragment, survey.manager.scope));
+        if missing {
+            finding.reason(0, format!("it runs {}", lossy(&survey.executed)));
+        } else {
+            finding.file = Some(File { path: subject, ..File::default() });
+        }
+        for path in survey.unseen.iter().skip(1) {
+            finding.reason(0, format!("nor was anybody seen writing {}", lossy(path)));
+        }
+        if let Some(effective) = &effective {
+            weigh(&mut finding, survey.before.as_ref(), effective, self.units.packaged());
+        }
+        Some(finding)
+    }
+}
+
+struct Service {
+    unit: String,
+    manager: Manager,
+}
+
+/// The service that begins with an execution: its process is a child of the manager, in the service's control group.
+fn started(handle: Handle, lineage: &Lineage) -> Option<Service> {
+    let parent = lineage.line(handle).nth(1)?;
+    if !Detector::is_manager(lineage, parent) {
+        return None;
+    }
+    let path = lineage.cgroups().path(lineage.entry(handle)?.cgroup_id)?;
+    let unit = cgroup::unit(path).filter(|unit| unit.ends_with(".service"))?;
+    let user = path.split(|byte| *byte == b'/').find_map(|name| {
+        let uid = name.strip_prefix(b"user@")?.strip_suffix(b".service")?;
+        std::str::from_utf8(uid).ok()?.parse::<u32>().ok()
+    });
+    // The manager of a user is itself a service of the system's.
+    let manager = match user.filter(|_| !unit.starts_with("user@")) {
+        None => Manager { scope: Scope::System, owner: None, home: Vec::new() },
+        // Without the home only what all users share is read, and a unit of the user's own would seem unexplained.
+        Some(_) => return None,
+    };
+    Some(Service { unit, manager })
+}
+
+/// What generators make is written anew at each reload, under the manager's eyes.
+fn is_generated(path: &[u8]) -> bool {
+    path.starts_with(b"/run/systemd/generator")
+}

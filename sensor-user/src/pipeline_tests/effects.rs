@@ -1,0 +1,149 @@
+//! What files say, and what the service manager starts.
+
+use super::*;
+
+const UNIT: &str = "/etc/systemd/system/evil.service";
+const SERVICE_GROUP: u64 = 900;
+
+/// PID 1 forks a process into `unit`'s group, and it executes `program`.
+fn start(machine: &mut Machine, pid: u32, unit: &str, program: &str) {
+    machine.user(
+        kind::CGROUP_SNAPSHOT,
+        &CgroupSnapshot { id: SERVICE_GROUP, path: format!("/system.slice/{unit}") },
+    );
+    let child = machine.fork(init(), pid);
+    machine.exec(TaskContext { cgroup_id: SERVICE_GROUP, ..child }, program, 9000, &[program]);
+}
+
+fn changes(alert: &Alert) -> String {
+    alert.unit.as_ref().map(|unit| unit.changes.join("\n")).unwrap_or_default()
+}
+
+#[test]
+fn an_alert_tells_what_a_unit_will_run_once_its_file_was_read() {
+    let mut machine = Machine::new();
+    machine.answers = false;
+    machine
+        .files
+        .insert(UNIT.into(), text_file("[Service]\nExecStart=-/tmp/x --now\nExecStopPost=/bin/true\n"));
+    machine.write(shell(), SYSTEM, "evil.service");
+    assert!(machine.alerts().is_empty(), "it waits");
+    let wants: Vec<Want> = machine.pipeline.wants().collect();
+    assert_eq!(wants, [Want::File { path: UNIT.into(), expected: Expected::Inode(4711) }]);
+    machine.answer(wants[0].clone());
+    let alert = machine.one();
+    assert_eq!(alert.actions, ["file_create", "file_open_write", "file_close_write"]);
+    assert!(reasons(&alert).contains("+15 /tmp/x lies where everybody may write"), "{}", reasons(&alert));
+    let changes = changes(&alert);
+    assert!(changes.contains("/tmp/x --now") && changes.contains("/bin/true"), "{changes}");
+    assert_eq!(alert.unit.expect("a unit").signals, ["path.world-writable"]);
+    assert_eq!(alert.severity, crate::detect::rule::Severity::Critical);
+}
+
+#[test]
+fn a_file_that_is_never_read_delays_no_alert_for_long() {
+    let mut machine = Machine::new();
+    machine.answers = false;
+    machine.write(shell(), SYSTEM, "evil.service");
+    machine.rename(shell(), (NONE, "/tmp/x"), (SYSTEM, "moved.service"));
+    machine.tick(260 * MS);
+    assert_eq!(machine.rules(), ["systemd.unit.written", "systemd.unit.written"]);
+}
+
+#[test]
+fn of_a_changed_unit_only_what_is_new_is_told() {
+    let mut machine = Machine::new();
+    machine.baseline(UNIT, "[Service]\nExecStart=/usr/bin/old\n");
+    assert!(machine.alerts().is_empty(), "what was there is no finding");
+    machine.files.insert(
+        b"/etc/systemd/system/evil.service.d/x.conf".to_vec(),
+        text_file("[Service]\nExecStartPre=/tmp/new\n"),
+    );
+    machine.write(shell(), SYSTEM, "evil.service.d/x.conf");
+    let changes = changes(&machine.one());
+    assert!(changes.contains("/tmp/new") && !changes.contains("/usr/bin/old"), "{changes}");
+}
+
+#[test]
+fn a_directory_of_drop_ins_is_told_with_what_it_holds() {
+    let mut machine = Machine::new();
+    let directory = "/etc/systemd/system/evil.service.d";
+    machine.files.insert(
+        directory.into(),
+        Found::Directory { names: vec![crate::event::content::Name(b"x.conf".to_vec())], truncated: false },
+    );
+    machine.files.insert(
+        format!("{directory}/x.conf").into_bytes(),
+        text_file("[Service]\nExecStart=\nExecStart=/tmp/payload\n"),
+    );
+    machine.rename(shell(), (NONE, "/root/d"), (SYSTEM, "evil.service.d"));
+    machine.tick(300 * MS);
+    let alerts = machine.alerts();
+    assert!(alerts.iter().any(|alert| changes(alert).contains("/tmp/payload")), "{alerts:#?}");
+}
+
+#[test]
+fn a_known_service_starts_quietly() {
+    let mut machine = Machine::new();
+    machine.baseline(UNIT, "[Service]\nExecStart=/usr/bin/old\n");
+    start(&mut machine, 2000, "evil.service", "/usr/bin/old");
+    assert!(machine.alerts().is_empty());
+    // So does one that was written under the sensor's eyes.
+    let path = "/etc/systemd/system/new.service";
+    machine.files.insert(path.into(), text_file("[Service]\nExecStart=/usr/bin/new\n"));
+    machine.write(shell(), SYSTEM, "new.service");
+    assert_eq!(machine.rules(), ["systemd.unit.written"]);
+    machine.tick(60 * SECOND);
+    start(&mut machine, 2001, "new.service", "/usr/bin/new");
+    assert!(machine.alerts().is_empty());
+}
+
+#[test]
+fn a_file_that_nobody_was_seen_writing_is_a_finding_when_it_takes_effect() {
+    let mut machine = Machine::new();
+    machine.baseline(UNIT, "[Service]\nExecStart=/usr/bin/old\n");
+    machine.files.insert(UNIT.into(), text_file("[Service]\nExecStart=/tmp/raw\n"));
+    start(&mut machine, 2000, "evil.service", "/tmp/raw");
+    let alert = machine.one();
+    assert_eq!(alert.rule.id, "systemd.unit.changed-unseen");
+    assert_eq!(
+        alert.summary,
+        format!(
+            "raw (pid 2000, root, login alice) runs as evil.service because of {UNIT}, which nobody was seen writing"
+        )
+    );
+    let changes = changes(&alert);
+    assert!(changes.contains("/tmp/raw") && changes.contains("/usr/bin/old"), "{changes}");
+    // It is known from now on.
+    machine.tick(60 * SECOND);
+    start(&mut machine, 2001, "evil.service", "/tmp/raw");
+    assert!(machine.alerts().is_empty());
+}
+
+#[test]
+fn a_service_without_a_file_is_a_finding() {
+    let mut machine = Machine::new();
+    start(&mut machine, 2000, "ghost.service", "/usr/bin/ghost");
+    let alert = machine.one();
+    assert_eq!(alert.rule.id, "systemd.service.unexplained");
+    assert!(
+        alert.summary.ends_with("runs as ghost.service, of which there is no unit file"),
+        "{}",
+        alert.summary
+    );
+}
+
+#[test]
+fn what_a_generator_made_and_what_is_no_service_stay_quiet() {
+    let mut machine = Machine::new();
+    machine.files.insert(
+        b"/run/systemd/generator/made.service".to_vec(),
+        text_file("[Service]\nExecStart=/usr/bin/made\n"),
+    );
+    start(&mut machine, 2000, "made.service", "/usr/bin/made");
+    start(&mut machine, 2001, "session-9.scope", "/usr/bin/sh");
+    // A child of the service is not its beginning.
+    let child = machine.fork(task(2000, PID1), 2002);
+    machine.exec(TaskContext { cgroup_id: SERVICE_GROUP, ..child }, "/usr/bin/child", 9001, &["child"]);
+    assert!(machine.alerts().is_empty());
+}

@@ -1,0 +1,276 @@
+//! Putting messages together out of what single sends carried: bounded, in step with what the kernel did not show,
+//! and back in step after a loss.
+//!
+//! What the bytes mean is a [`Protocol`]'s business.
+
+use std::collections::{HashMap, VecDeque};
+
+use sensor_common::record::{flags, kind};
+
+use crate::event::decode::IpcEvent;
+
+/// `MSG_OOB` (include/linux/socket.h).
+const MSG_OOB: u32 = 1;
+
+/// Bytes of one message that are kept: of a longer one the beginning is handed on.
+pub const MESSAGE_MAX: usize = 64 << 10;
+
+/// What stands at the beginning of some bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Frame {
+    /// Too few bytes to say.
+    Unknown,
+    /// A message of this many bytes, the first of which are there. Not 0.
+    Length(usize),
+    /// No message.
+    Broken,
+}
+
+/// How messages follow one another in a stream, and what they are.
+pub trait Protocol: Default + Clone {
+    /// What comes of a message.
+    type Message;
+
+    /// What stands at the beginning of `bytes`, which are not empty.
+    fn frame(&self, bytes: &[u8]) -> Frame;
+
+    /// Takes up a message. `bytes` are fewer than `length` where the rest was not seen.
+    fn message(&mut self, bytes: &[u8], length: usize) -> Option<Self::Message>;
+
+    /// After a loss: where in `bytes` a message may begin. The state is set to fit.
+    fn resynchronise(&mut self, bytes: &[u8]) -> Option<usize>;
+}
+
+/// One direction of one connection.
+#[derive(Clone, Debug, Default)]
+struct Stream<P> {
+    protocol: P,
+    /// The beginning of a message.
+    buffer: Vec<u8>,
+    /// Bytes that still belong to a message which was handed on.
+    skip: usize,
+    /// Where messages begin is not known.
+    lost: bool,
+}
+
+/// What [`Stream::push`] counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StreamStats {
+    /// Times that the place of the next message was lost.
+    pub lost: u64,
+    /// Messages of which only the beginning was seen.
+    pub cut: u64,
+    /// Connections that made room for others.
+    pub evicted: u64,
+    /// Results that belong to no send that is remembered.
+    pub unmatched: u64,
+}
+
+impl<P: Protocol> Stream<P> {
+    /// Takes up `data`, the beginning of `total` bytes that were sent.
+    fn push(
+        &mut self,
+        mut data: &[u8],
+        total: usize,
+        stats: &mut StreamStats,
+        each: &mut dyn FnMut(P::Message),
+    ) {
+        let mut gap = total.saturating_sub(data.len());
+        let skipped = self.skip.min(data.len());
+        data = &data[skipped..];
+        self.skip -= skipped;
+        if data.is_empty() {
+            let skipped = self.skip.min(gap);
+            self.skip -= skipped;
+            gap -= skipped;
+        }
+        if self.lost && !data.is_empty() {
+            self.buffer.clear();
+            let Some(start) = self.protocol.resynchronise(data) else { return };
+            data = &data[start..];
+            self.lost = false;
+        }
+        self.buffer.extend_from_slice(data);
+        let mut at = 0;
+        while at < self.buffer.len() {
+            let rest = &self.buffer[at..];
+            match self.protocol.frame(rest) {
+                Frame::Length(length) if length <= rest.len() => {
+                    self.protocol.message(&rest[..length], length).into_iter().for_each(&mut *each);
+                    at += length.max(1);
+                }
+                Frame::Length(length) if gap > 0 || rest.len() >= MESSAGE_MAX => {
+                    stats.cut += 1;
+                    self.protocol.message(rest, length).into_iter().for_each(&mut *each);
+                    let missing = length - rest.len();
+                    self.skip = missing - missing.min(gap);
+                    gap -= missing.min(gap);
+                    at = self.buffer.len();
+                }
+                Frame::Unknown if gap == 0 && rest.len() < MESSAGE_MAX => break,
+                Frame::Length(_) => break,
+                Frame::Unknown | Frame::Broken => {
+                    self.lose(stats);
+                    return;
+                }
+            }
+        }
+        self.buffer.drain(..at);
+        if gap > 0 {
+            // Bytes between messages, or more messages, that nobody saw.
+            self.lose(stats);
+        }
+    }
+
+    fn lose(&mut self, stats: &mut StreamStats) {
+        stats.lost += u64::from(!self.lost);
+        self.lost = true;
+        self.buffer.clear();
+        self.skip = 0;
+    }
+
+    fn bytes(&self) -> usize {
+        self.buffer.capacity()
+    }
+}
+
+/// A stream before its last send, and that send: the kernel tells afterwards that not all was taken, or what it was.
+#[derive(Debug)]
+struct Last<P> {
+    before: Stream<P>,
+    thread: u32,
+    data: Vec<u8>,
+}
+
+#[derive(Debug)]
+struct Connection<P> {
+    stream: Stream<P>,
+    last: Option<Last<P>>,
+    /// For the least recently used.
+    used: u64,
+}
+
+/// All connections of one protocol.
+#[derive(Debug)]
+pub struct Streams<P> {
+    connections: HashMap<u64, Connection<P>>,
+    /// Connections in the order of their use; those that were used again since are in it more than once.
+    order: VecDeque<(u64, u64)>,
+    capacity: usize,
+    clock: u64,
+    stats: StreamStats,
+}
+
+impl<P: Protocol> Streams<P> {
+    /// At most `capacity` connections, of which each keeps at most twice [`MESSAGE_MAX`] and a send's bytes.
+    pub fn new(capacity: usize) -> Self {
+        Self {
+            connections: HashMap::new(),
+            order: VecDeque::new(),
+            capacity: capacity.max(1),
+            clock: 0,
+            stats: StreamStats::default(),
+        }
+    }
+
+    /// Takes up a record; what its bytes complete is given to `each`.
+    ///
+    /// A message can be given twice: first as far as it was seen, then whole, where the kernel could read its bytes only
+    /// when it had copied them ([`flags::DATA_LATE`]); or again by a client whose first attempt failed.
+    pub fn feed(&mut self, event: &IpcEvent<'_>, each: &mut dyn FnMut(P::Message)) {
+        let record = &event.record;
+        self.clock += 1;
+        let (number, clock) = (record.connection, self.clock);
+        if !self.connections.contains_key(&number) {
+            self.make_room();
+        }
+        let stats = &mut self.stats;
+        let connection = self.connections.entry(number).or_insert_with(|| Connection {
+            stream: Stream::default(),
+            last: None,
+            used: clock,
+        });
+        connection.used = clock;
+        self.order.push_back((number, clock));
+        let thread = record.task.tid;
+        let late = record.header.flags & flags::DATA_LATE != 0;
+        if record.header.kind == kind::IPC_SENT || late {
+            let Some(last) = connection.last.take().filter(|last| last.thread == thread) else {
+                stats.unmatched += 1;
+                return;
+            };
+            connection.stream = last.before;
+            if late {
+                let total = record.total as usize;
+                let before = connection.stream.clone();
+                connection.stream.push(event.data, total, stats, each);
+                connection.last = Some(Last { before, thread, data: event.data.to_vec() });
+            } else {
+                // What it completed has been given already.
+                let taken = usize::try_from(record.result).unwrap_or(0);
+                let data = &last.data[..taken.min(last.data.len())];
+                connection.stream.push(data, taken, stats, &mut |_| {});
+            }
+            return;
+        }
+        let (data, total) = if record.message_flags & MSG_OOB == 0 {
+            (event.data, record.total as usize)
+        } else {
+            // Its last byte is not part of the stream (unix(7)).
+            let total = (record.total as usize).saturating_sub(1);
+            (&event.data[..event.data.len().min(total)], total)
+        };
+        let before = connection.stream.clone();
+        connection.stream.push(data, total, stats, each);
+        connection.last = Some(Last { before, thread, data: data.to_vec() });
+        self.shorten_order();
+    }
+
+    fn make_room(&mut self) {
+        while self.connections.len() >= self.capacity {
+            let Some((number, used)) = self.order.pop_front() else { return };
+            if self.connections.get(&number).is_some_and(|connection| connection.used == used) {
+                self.connections.remove(&number);
+                self.stats.evicted += 1;
+            }
+        }
+    }
+
+    fn shorten_order(&mut self) {
+        if self.order.len() > 4 * self.capacity + 64 {
+            let connections = &self.connections;
+            self.order.retain(|(number, used)| {
+                connections.get(number).is_some_and(|connection| connection.used == *used)
+            });
+        }
+    }
+
+    /// The figures.
+    pub fn stats(&self) -> StreamStats {
+        self.stats
+    }
+
+    /// Connections that are followed.
+    pub fn len(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.connections.is_empty()
+    }
+
+    /// Connections that are followed at most.
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// Bytes of messages that are kept.
+    pub fn bytes(&self) -> usize {
+        let last = |last: &Last<P>| last.data.capacity() + last.before.bytes();
+        self.connections
+            .values()
+            .map(|connection| connection.stream.bytes() + connection.last.as_ref().map_or(0, last))
+            .sum()
+    }
+}

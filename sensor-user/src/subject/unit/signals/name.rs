@@ -1,0 +1,171 @@
+//! Names that pass for others (ATT&CK T1036.004), and names of what watches the machine.
+
+use std::collections::BTreeSet;
+
+use super::super::name::Name;
+use super::{Signal, Weight, told};
+
+/// Units whose silence helps an intruder, without their type.
+const GUARDS: [&str; 36] = [
+    "svcsensor",
+    "auditd",
+    "systemd-journald",
+    "systemd-journald-audit",
+    "systemd-journal-upload",
+    "rsyslog",
+    "syslog-ng",
+    "syslog",
+    "falco",
+    "falco-bpf",
+    "falco-modern-bpf",
+    "falco-kmod",
+    "falcosidekick",
+    "tetragon",
+    "tracee",
+    "kunai",
+    "pedro",
+    "sysmon",
+    "osqueryd",
+    "wazuh-agent",
+    "ossec",
+    "auditbeat",
+    "filebeat",
+    "packetbeat",
+    "elastic-agent",
+    "ElasticEndpoint",
+    "falcon-sensor",
+    "mdatp",
+    "clamav-daemon",
+    "clamav-clamonacc",
+    "apparmor",
+    "fail2ban",
+    "crowdsec",
+    "nftables",
+    "firewalld",
+    "ufw",
+];
+
+/// Whether a unit guards the machine, or is its log.
+pub fn is_guard(name: Name<'_>) -> bool {
+    GUARDS.iter().any(|guard| guard.as_bytes() == name.prefix)
+}
+
+/// What a name passes for. `known` are the names of units that are known to be packaged.
+pub fn signals(name: Name<'_>, known: &BTreeSet<Vec<u8>>) -> Vec<Signal> {
+    let template = name.template();
+    if known.contains(name.whole) || template.is_some_and(|template| known.contains(&template)) {
+        return Vec::new();
+    }
+    let mut found = Vec::new();
+    let vendor = [&b"systemd-"[..], b"dbus-org."];
+    if let Some(prefix) = vendor.iter().find(|prefix| name.whole.starts_with(prefix)) {
+        found.push(Signal::new(
+            "name.vendor-prefix",
+            Weight::Strong,
+            format!("the name begins with {} and is no packaged unit's", told(prefix)),
+        ));
+    }
+    let folded = fold(name.prefix);
+    let alike = known.iter().filter_map(|other| Name::parse(other)).find(|other| {
+        // The same name with another type is a unit's timer or socket.
+        other.prefix != name.prefix && (fold(other.prefix) == folded || is_near(name.prefix, other.prefix))
+    });
+    if let Some(other) = alike {
+        found.push(Signal::new(
+            "name.look-alike",
+            Weight::Strong,
+            format!("the name looks like {}", told(other.whole)),
+        ));
+    }
+    found
+}
+
+/// A name as the eye takes it.
+fn fold(name: &[u8]) -> String {
+    let text = String::from_utf8_lossy(name).to_lowercase();
+    let text = text.replace("rn", "m").replace("vv", "w");
+    let eye = |c| match c {
+        '0' => Some('o'),
+        '1' | 'i' => Some('l'),
+        '5' => Some('s'),
+        // A separator is soon overlooked.
+        '-' | '_' | '.' | ':' => None,
+        other => Some(other),
+    };
+    text.chars().filter_map(eye).collect()
+}
+
+/// Whether one typing error lies between two names: a letter more, less or other, or two exchanged. Numbers count for
+/// nothing: they tell siblings apart.
+fn is_near(one: &[u8], other: &[u8]) -> bool {
+    const SHORTEST: usize = 6;
+    if one.len().min(other.len()) < SHORTEST || one.len().abs_diff(other.len()) > 1 {
+        return false;
+    }
+    let letters = |name: &[u8]| -> String {
+        String::from_utf8_lossy(name).chars().filter(|c| !c.is_ascii_digit()).collect()
+    };
+    let (one, other) = (letters(one), letters(other));
+    one != other && strsim::osa_distance(&one, &other) == 1
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn known() -> BTreeSet<Vec<u8>> {
+        [
+            "systemd-journald.service",
+            "dbus.service",
+            "rsyslog.service",
+            "getty@.service",
+            "cron.service",
+            "serial1.service",
+        ]
+        .map(|name| name.as_bytes().to_vec())
+        .into()
+    }
+
+    fn slugs(name: &str) -> Vec<&'static str> {
+        signals(Name::parse(name.as_bytes()).unwrap(), &known()).iter().map(|signal| signal.slug).collect()
+    }
+
+    #[test]
+    fn names() {
+        for (name, expected) in [
+            ("rsyslog.service", &[][..]),
+            ("rsyslog.timer", &[]),
+            ("getty@tty9.service", &[]),
+            ("myapp.service", &[]),
+            ("systemd-update-agent.service", &["name.vendor-prefix"]),
+            ("systemd-joumald.service", &["name.vendor-prefix", "name.look-alike"]),
+            ("systemd-journa1d.service", &["name.vendor-prefix", "name.look-alike"]),
+            ("dbus-org.freedesktop.evil.service", &["name.vendor-prefix"]),
+            ("rsyslogd.service", &["name.look-alike"]),
+            ("rsyslog-.service", &["name.look-alike"]),
+            ("rysslog.service", &["name.look-alike"]),
+            ("r5yslog.service", &["name.look-alike"]),
+            ("serial2.service", &[]),
+            ("crond.service", &[]),
+        ] {
+            assert_eq!(slugs(name), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn guards() {
+        assert!(is_guard(Name::parse(b"auditd.service").unwrap()));
+        assert!(is_guard(Name::parse(b"systemd-journald.socket").unwrap()));
+        assert!(!is_guard(Name::parse(b"auditd2.service").unwrap()));
+    }
+
+    proptest! {
+        #[test]
+        fn a_known_name_passes_for_none(index in 0..6usize) {
+            let name = known().into_iter().nth(index).unwrap();
+            prop_assert!(signals(Name::parse(&name).unwrap(), &known()).is_empty());
+        }
+    }
+}
