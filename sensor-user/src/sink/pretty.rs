@@ -12,6 +12,7 @@ use super::{Counts, Rendered, Sink, SinkError, Status, ecs};
 use crate::detect::rule::Severity;
 use crate::incident::alert::Alert;
 use crate::lineage::actor::{Process, User};
+use crate::subject::adjacent;
 
 /// Bytes of a command line that are shown; the other sinks have all of it.
 const COMMAND_LINE_MAX: usize = 400;
@@ -128,7 +129,12 @@ impl Page {
         }
         if let Some(unit) = &alert.unit {
             let (part, scope) = (name_of(&unit.part), name_of(&unit.scope));
-            self.line("unit", format_args!("{} ({part}, {scope} manager)", printable(&unit.name)))?;
+            match adjacent::of_part(unit.part) {
+                Some(_) => self.line("entry", format_args!("{} ({part}, {scope})", printable(&unit.name)))?,
+                None => {
+                    self.line("unit", format_args!("{} ({part}, {scope} manager)", printable(&unit.name)))?;
+                }
+            }
             for change in &unit.changes {
                 self.line("", format_args!("{}", printable(change)))?;
             }
