@@ -23,7 +23,7 @@ fact recording.alerts "$(wc -l <"$live")"
 svcsensor replay --output pretty "$state/whole.svcrec" | sed 's/^/pretty /'
 
 size=$(stat -c %s "$recording")
-head -c $((size - size / 4)) "$recording" >"$state/cut.svcrec"
+head -c $((size - size / 20)) "$recording" >"$state/cut.svcrec"
 svcsensor replay --output jsonl "$state/cut.svcrec" >"$state/cut.jsonl" 2>"$state/cut.err"
 status=$?
 [ "$status" = 4 ] && grep -q 'cut.svcrec' "$state/cut.err"
