@@ -3,12 +3,13 @@
 use sensor_common::limits::WATCH_ENTRIES;
 use sensor_common::record::{FileRecord, flags};
 
-use super::client::{Clients, RECENT_CLIENT};
+use super::client::Clients;
 use super::effects::Effects;
 use super::file::{AWAITED_MAX, Awaiting};
 use super::finding::{Finding, Who};
 use super::memory::{Echoes, Excused, Recent};
 use super::quiet::{Quiet, QuietCounts};
+use super::requests::Requests;
 use super::score::Reason;
 use super::units::{FILES_MAX as UNIT_FILES_MAX, Units};
 use super::{rules, score};
@@ -19,6 +20,7 @@ use crate::lineage::actor::{Actor, Process};
 use crate::lineage::image::Image;
 use crate::lineage::table::{Handle, KERNEL};
 use crate::subject::place::Watches;
+use crate::subject::stream::StreamStats;
 use crate::subject::tools::{Family, KnownTools};
 
 /// Symlinks under unfinished names whose targets are remembered.
@@ -43,6 +45,8 @@ pub struct Detector {
     pub(super) quiet: QuietCounts,
     /// The unit files that were read.
     pub(super) units: Units,
+    /// What clients asked service managers for.
+    pub(super) requests: Requests,
     /// Services that began.
     pub(super) effects: Effects,
     /// When a file was last seen changed, by its path.
@@ -78,6 +82,7 @@ impl Default for Detector {
             quiet: QuietCounts::default(),
             units: Units::default(),
             effects: Effects::default(),
+            requests: Requests::default(),
             written: Recent::new(FILES_MAX),
             awaiting: Recent::new(AWAITED_MAX),
             wants: Vec::new(),
@@ -119,6 +124,16 @@ impl Detector {
     pub fn unit_files(&self) -> (usize, usize, usize, u64) {
         let (files, bytes, refused) = self.units.figures();
         (files, UNIT_FILES_MAX, bytes, refused)
+    }
+
+    /// Connections to service managers that are followed, the bound, and the bytes that they keep.
+    pub fn connections(&self) -> (usize, usize, usize) {
+        self.requests.figures()
+    }
+
+    /// What became of what was sent on them.
+    pub fn streams(&self) -> StreamStats {
+        self.requests.streams()
     }
 
     /// Files that findings wait for the content of, and the bound.
@@ -179,9 +194,7 @@ impl Detector {
             return (Actor { process, ..Actor::default() }, reasons);
         };
         let mut actor = lineage.actor(who.handle, &who.task);
-        if let Some(client) = finding.requester {
-            actor.on_behalf_of = lineage.requester(client, RECENT_CLIENT);
-        }
+        actor.on_behalf_of = finding.requester.as_deref().cloned();
         self.actor_reasons(&actor, &who, lineage, &mut reasons);
         (actor, reasons)
     }
@@ -196,7 +209,7 @@ impl Detector {
         }
         if let Some(container) = actor.on_behalf_of.as_ref().and_then(|client| client.container.as_ref()) {
             let id = container.id.get(..12).unwrap_or(&container.id);
-            add(20, format!("the probable client runs in container {id}"));
+            add(20, format!("the client runs in container {id}"));
         }
         if actor.process.memfd {
             add(20, "the process runs a program that is in no filesystem (memfd)".to_owned());
@@ -239,7 +252,7 @@ impl Detector {
     }
 
     /// An object that was there when its directory's watch was set.
-    pub fn found(&mut self, now: u64, found: &FileFound, lineage: &Lineage) -> Option<Finding> {
+    pub fn found(&mut self, now: u64, found: &FileFound, lineage: &mut Lineage) -> Option<Finding> {
         use crate::event::encode::FileRecordBuilder;
         use sensor_common::record::{FileIdentity, TaskContext, kind};
         use sensor_common::watch;

@@ -7,6 +7,7 @@ pub mod exec;
 pub mod file;
 pub mod finding;
 pub mod quiet;
+mod requests;
 pub mod rule;
 pub mod rules;
 pub mod score;

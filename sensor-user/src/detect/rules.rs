@@ -49,6 +49,20 @@ const DISABLE_TOOLS: Technique = Technique {
     tactics: &[("TA0005", "Defense Evasion")],
 };
 
+const ESCAPE_TO_HOST: Technique = Technique {
+    id: "T1611",
+    technique: "Escape to Host",
+    subtechnique: None,
+    tactics: &[("TA0004", "Privilege Escalation")],
+};
+
+const DYNAMIC_LINKER_HIJACKING: Technique = Technique {
+    id: "T1574.006",
+    technique: "Hijack Execution Flow",
+    subtechnique: Some("Dynamic Linker Hijacking"),
+    tactics: &[("TA0003", "Persistence"), ("TA0004", "Privilege Escalation"), ("TA0005", "Defense Evasion")],
+};
+
 const PACKAGES: &str = "Installing, upgrading or removing a package that brings a service.";
 const CONFIGURATION: &str = "Configuration management that deploys a service.";
 
@@ -254,6 +268,41 @@ pub static RESTART_POLICY_SET: Rule = Rule {
     false_positives: &["Small servers often run their services so.", CONFIGURATION],
 };
 
+/// A container that commands the host's service manager.
+pub static REQUEST_FROM_CONTAINER: Rule = Rule {
+    id: "systemd.request.from-container",
+    name: "A container asked the host's service manager to act",
+    severity: Severity::High,
+    techniques: &[SYSTEMD_SERVICE, ESCAPE_TO_HOST],
+    description: "A process in a container sent a request to PID 1, over the manager's own socket or the system bus: \
+        the socket was mounted into the container, or it shares the host's directories. Whatever PID 1 does for it, it \
+        does as root on the host. Look at the container's mounts, and at what was asked for.",
+    false_positives: &["Containers that administer their host (Cockpit, node agents)."],
+};
+
+/// Variables for every service.
+pub static MANAGER_ENVIRONMENT_SET: Rule = Rule {
+    id: "systemd.environment.set",
+    name: "The environment of a service manager was changed",
+    severity: Severity::Low,
+    techniques: &[DYNAMIC_LINKER_HIJACKING, SYSTEMD_SERVICE],
+    description: "A client set variables in a service manager (`systemctl set-environment`, SetEnvironment over D-Bus): \
+        no file changes, and every service that is started later inherits them. `systemctl show-environment` shows \
+        them, `systemctl unset-environment NAME` removes one.",
+    false_positives: &["Graphical sessions import their variables into the user's manager."],
+};
+
+/// Other files in a service's view.
+pub static UNIT_MOUNTED_INTO: Rule = Rule {
+    id: "systemd.unit.mounted-into",
+    name: "Something was mounted into a running service",
+    severity: Severity::Medium,
+    techniques: &[SYSTEMD_SERVICE],
+    description: "A client had the service manager mount a directory or an image into the view of a running service \
+        (`systemctl bind`, `systemctl mount-image`): the service then reads, or runs, other files than the host shows.",
+    false_positives: &["An administrator who gives a service access to a directory."],
+};
+
 /// A service that is in no file.
 pub static SERVICE_UNEXPLAINED: Rule = Rule {
     id: "systemd.service.unexplained",
@@ -291,7 +340,7 @@ pub static RECORDS_LOST: Rule = Rule {
 };
 
 /// Every rule.
-pub static RULES: [&Rule; 20] = [
+pub static RULES: [&Rule; 23] = [
     &UNIT_WRITTEN,
     &UNIT_ENABLED,
     &UNIT_LINKED,
@@ -309,6 +358,9 @@ pub static RULES: [&Rule; 20] = [
     &DIRECTORY_REPLACED,
     &DIRECTORY_FILE_WRITTEN,
     &RESTART_POLICY_SET,
+    &REQUEST_FROM_CONTAINER,
+    &MANAGER_ENVIRONMENT_SET,
+    &UNIT_MOUNTED_INTO,
     &SERVICE_UNEXPLAINED,
     &UNIT_CHANGED_UNSEEN,
     &RECORDS_LOST,

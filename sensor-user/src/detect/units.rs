@@ -168,7 +168,7 @@ pub(super) fn weigh(
 }
 
 /// What a signal adds to the score.
-fn points(weight: Weight) -> i8 {
+pub(super) fn points(weight: Weight) -> i8 {
     match weight {
         Weight::Note => 0,
         Weight::Weak => 5,

@@ -88,4 +88,4 @@ fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
 }
 
 #[cfg(test)]
-pub(super) mod tests;
+pub(crate) mod tests;
