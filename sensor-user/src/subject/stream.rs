@@ -226,6 +226,15 @@ impl<P: Protocol> Streams<P> {
         self.shorten_order();
     }
 
+    /// Records were dropped, of whatever connection: on none is it known any more where the next message begins. What
+    /// begins a send, or what looks like a message, puts it back in step.
+    pub fn records_lost(&mut self) {
+        for connection in self.connections.values_mut() {
+            connection.stream.lose(&mut self.stats);
+            connection.last = None;
+        }
+    }
+
     fn make_room(&mut self) {
         while self.connections.len() >= self.capacity {
             let Some((number, used)) = self.order.pop_front() else { return };
