@@ -53,7 +53,7 @@ struct Stream<P> {
     lost: bool,
 }
 
-/// What [`Stream::push`] counts.
+/// What went wrong in streams.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StreamStats {
     /// Times that the place of the next message was lost.
