@@ -247,21 +247,25 @@ pub fn renamed(dentry: Address, inode: Address) {
 
 impl Send {
     /// Emits the record, in the smallest size in which everything fits. Not 0 where not all could be read. A function
-    /// of its own, so that the three sizes are in the object once.
+    /// of its own, so that the sizes are in the object once.
     #[inline(never)]
     fn emit(&self) -> u32 {
         const RECORD: usize = size_of::<IpcRecord>();
         // Twice the bytes: the verifier adds up the greatest offset and the greatest length of one more segment.
-        const SMALL: u64 = (RECORD + 2 * SEND_MAX[0]) as u64;
-        const MIDDLE: u64 = (RECORD + 2 * SEND_MAX[1]) as u64;
-        const LARGE: u64 = (RECORD + 2 * SEND_MAX[2]) as u64;
+        macro_rules! write {
+            ($size:literal) => {
+                self.write::<{ (RECORD + 2 * SEND_MAX[$size]) as u64 }, { SEND_MAX[$size] as u64 }>()
+            };
+        }
         let count = self.bytes.count;
         if self.bytes.form == PAGES || count <= SEND_MAX[0] as u64 {
-            self.write::<SMALL, { SEND_MAX[0] as u64 }>()
+            write!(0)
         } else if count <= SEND_MAX[1] as u64 {
-            self.write::<MIDDLE, { SEND_MAX[1] as u64 }>()
+            write!(1)
+        } else if count <= SEND_MAX[2] as u64 {
+            write!(2)
         } else {
-            self.write::<LARGE, { SEND_MAX[2] as u64 }>()
+            write!(3)
         }
     }
 
