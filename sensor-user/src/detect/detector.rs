@@ -238,6 +238,9 @@ impl Detector {
     /// Records were lost.
     pub fn lost(&mut self, now: u64, loss: &Loss) -> Finding {
         use sensor_common::record::kind;
+        if matches!(loss.kind, kind::IPC_SEND | kind::IPC_SENT) {
+            self.requests.records_lost();
+        }
         let name = kind::name(loss.kind).unwrap_or("unknown");
         let mut finding = Finding::new(&rules::RECORDS_LOST, now, "loss", name.to_owned());
         finding.event_type = "info";

@@ -97,6 +97,11 @@ impl Requests {
         (self.connections.len(), self.connections.capacity(), self.connections.bytes())
     }
 
+    /// Sends were lost: no stream is in step for certain.
+    pub(super) fn records_lost(&mut self) {
+        self.connections.records_lost();
+    }
+
     /// What became of the streams.
     pub(super) fn streams(&self) -> StreamStats {
         self.connections.stats()
