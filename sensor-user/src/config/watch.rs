@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::event::user::WatchClass;
+use crate::subject::adjacent;
 
 /// Longest path that is taken (`PATH_MAX`, limits.h, without the NUL).
 const PATH_MAX: usize = 4095;
@@ -133,7 +134,8 @@ impl WatchPath {
 }
 
 /// Search paths of every systemd up to 258 (systemd.unit(5), systemd.generator(7), systemd.environment-generator(7),
-/// src/libsystemd/sd-path/path-lookup.c), the directories of System V init (insserv(8)), and rc.local.
+/// src/libsystemd/sd-path/path-lookup.c), the directories of System V init (insserv(8)), rc.local, and what
+/// [`adjacent::kinds`] lists.
 fn default_paths() -> Vec<WatchPath> {
     use WatchClass as Class;
 
@@ -193,6 +195,14 @@ fn default_paths() -> Vec<WatchPath> {
         ("system-environment-generators", Class::SystemEnvironmentGenerator),
         ("user-environment-generators", Class::UserEnvironmentGenerator),
     ];
+    // Of Red Hat's, SUSE's and runit's boot scripts, and the BSDs'.
+    const BOOT_SCRIPTS: &[&str] = &[
+        "/etc/rc.local.d",
+        "/etc/rc.common",
+        "/etc/boot.local",
+        "/etc/rc.shutdown",
+        "/etc/rc.local.shutdown",
+    ];
     // What systemctl and systemd-run speak to, as root and as a user (src/shared/bus-util.c, `bus_connect_system_systemd`
     // and `bus_connect_user_systemd`), and the buses over which everyone else does.
     const MANAGERS: &[&str] =
@@ -221,6 +231,10 @@ fn default_paths() -> Vec<WatchPath> {
             paths.push(WatchPath { path: format!("{root}/rc{level}.d"), class: Class::RunlevelLink });
         }
         paths.push(WatchPath { path: format!("{root}/rc.local"), class: Class::RcLocal });
+    }
+    paths.extend(list(Class::RcLocal, BOOT_SCRIPTS));
+    for kind in adjacent::kinds() {
+        paths.extend(list(kind.class, kind.paths));
     }
     paths
 }

@@ -2,7 +2,7 @@
 
 use sensor_common::record::TaskContext;
 
-use super::rule::Rule;
+use super::rule::{Rule, Technique};
 use super::score::Reason;
 use crate::lineage::actor::Requester;
 use crate::lineage::table::Handle;
@@ -53,6 +53,8 @@ pub struct Finding {
     pub unit: Option<Unit>,
     /// What a container engine was asked for.
     pub container_service: Option<ContainerService>,
+    /// Techniques beside the rule's own, which the subject adds: a timer's, a device's.
+    pub also: &'static [Technique],
     /// What raises or lowers the score, on the subject's side.
     pub reasons: Vec<Reason>,
     /// When it becomes an alert.
@@ -81,6 +83,7 @@ impl Finding {
             file: None,
             unit: None,
             container_service: None,
+            also: &[],
             reasons: Vec::new(),
             phase: Phase::Complete,
             awaits_content: false,

@@ -102,6 +102,58 @@ pub enum WatchClass {
     RunlevelLink,
     /// /etc/rc.local and its like.
     RcLocal,
+    /// Configuration of the service managers themselves (systemd-system.conf(5)).
+    ManagerConfig,
+    /// Which units are enabled by default (systemd.preset(5)).
+    Preset,
+    /// Files that are made at boot (tmpfiles.d(5)).
+    Tmpfiles,
+    /// Environment of what is started later (environment.d(5), `pam_env(8)`).
+    Environment,
+    /// Environment that units take from files (`EnvironmentFile=`, systemd.exec(5)).
+    ServiceEnvironment,
+    /// Libraries that every program loads (ld.so(8), /etc/ld.so.preload).
+    LoaderPreload,
+    /// Programs run when the machine sleeps, wakes or goes down (systemd-sleep(8), systemd-shutdown(8)).
+    SleepHook,
+    /// Portable services and their profiles (portablectl(1)).
+    PortableImage,
+    /// System and configuration extensions (systemd-sysext(8)).
+    ExtensionImage,
+    /// Settings of containers that systemd starts (systemd.nspawn(5)).
+    Nspawn,
+    /// Users whose manager runs without a login (loginctl(1), enable-linger).
+    Linger,
+    /// Services that D-Bus starts, and who may talk to them (dbus-daemon(1)).
+    DbusActivation,
+    /// Rules for devices (udev(7)).
+    UdevRules,
+    /// Who may ask privileged services for what (polkit(8)).
+    PolkitRules,
+    /// Programs that a desktop session starts (systemd-xdg-autostart-generator(8)).
+    Autostart,
+    /// File systems and encrypted devices (fstab(5), crypttab(5)).
+    MountsTable,
+    /// Kernel command line, boot loader entries and credentials (kernel-command-line(7), loader.conf(5)).
+    BootConfig,
+    /// What is built into the initial RAM disk (initramfs-tools(7), dracut.modules(7)).
+    Initramfs,
+    /// Services of other inits and of process managers: `OpenRC`, upstart, dinit, finit, inittab, supervisord, monit.
+    InitSystem,
+    /// Services that runit, s6 and daemontools keep running.
+    Supervision,
+    /// Programs run for a connection (xinetd(8), inetd(8), hosts.allow(5)).
+    Superserver,
+    /// Programs that package managers run, at each installation (apt.conf(5), kernel-install(8)).
+    PackageHook,
+    /// Scripts of installed packages (/var/lib/dpkg/info, deb-preinst(5)).
+    MaintainerScript,
+    /// Programs run when the network changes, and interpreters of foreign formats (binfmt.d(5)).
+    EventHook,
+    /// Jobs of cron, anacron and at (crontab(5)).
+    Schedule,
+    /// Kernel modules to load, and commands run instead (modules-load.d(5), modprobe.d(5)).
+    KernelModules,
     /// The socket on which a service manager takes D-Bus messages without a bus (/run/systemd/private).
     ManagerSocket,
     /// The socket of a message bus (dbus-daemon(1), dbus-broker(1)).

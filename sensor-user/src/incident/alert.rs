@@ -1,6 +1,6 @@
 //! The alert: everything a sink can write, in no format.
 
-use crate::detect::rule::{Rule, Severity};
+use crate::detect::rule::{Rule, Severity, Technique};
 pub use crate::detect::score::Reason;
 use crate::lineage::actor::Actor;
 use crate::subject::service::{ContainerService, File, Unit};
@@ -16,6 +16,8 @@ pub struct Alert {
     pub boottime_ns: u64,
     /// Which rule.
     pub rule: &'static Rule,
+    /// Techniques beside the rule's own.
+    pub also: &'static [Technique],
     /// From the score.
     pub severity: Severity,
     /// 0 to 100.
@@ -41,6 +43,14 @@ pub struct Alert {
     pub container_service: Option<ContainerService>,
     /// The machine.
     pub host: HostInfo,
+}
+
+impl Alert {
+    /// Its techniques, the most telling first; each once.
+    pub fn techniques(&self) -> impl Iterator<Item = &'static Technique> + use<> {
+        let (own, also) = (self.rule.techniques, self.also);
+        own.iter().chain(also.iter().filter(move |more| !own.contains(more)))
+    }
 }
 
 /// The machine as an alert names it.

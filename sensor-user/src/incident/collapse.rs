@@ -239,6 +239,7 @@ impl Collapse {
             time_us: i64::try_from(realtime_ns / 1000).unwrap_or(i64::MAX),
             boottime_ns: finding.boottime_ns,
             rule: finding.rule,
+            also: finding.also,
             severity: score::severity(score),
             score,
             reasons,

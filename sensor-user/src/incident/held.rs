@@ -6,6 +6,7 @@ use super::HOLD_NS;
 use super::alert::Reason;
 use super::weight::weight;
 use crate::detect::finding::{Finding, Phase};
+use crate::detect::rule::Rule;
 use crate::detect::rules;
 use crate::lineage::actor::Actor;
 
@@ -45,14 +46,19 @@ impl Incident {
             self.actions.push(later.action);
         }
         // Content outweighs attributes, and a rule that has both names the content.
-        let attributes = rules::UNIT_ATTRIBUTES.id;
-        if self.finding.rule.id == attributes && later.rule.id != attributes {
+        let is_attributes = |rule: &Rule| {
+            [&rules::UNIT_ATTRIBUTES, &rules::STARTUP_ENTRY_ATTRIBUTES]
+                .iter()
+                .any(|known| known.id == rule.id)
+        };
+        if is_attributes(self.finding.rule) && !is_attributes(later.rule) {
+            let attributes = self.finding.rule.name;
             self.finding.rule = later.rule;
-            self.reasons.retain(|reason| reason.text != rules::UNIT_ATTRIBUTES.name);
+            self.reasons.retain(|reason| reason.text != attributes);
             let base = reasons.iter().find(|reason| reason.text == later.rule.name).cloned();
             self.reasons.splice(0..0, base);
         }
-        let skip = (later.rule.id == attributes).then_some(rules::UNIT_ATTRIBUTES.name);
+        let skip = is_attributes(later.rule).then_some(later.rule.name);
         for reason in reasons {
             if Some(reason.text.as_str()) != skip && !self.reasons.contains(&reason) {
                 self.reasons.push(reason);

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::held::Incident;
 use crate::detect::rules;
 use crate::lineage::actor::{Actor, Process, Requester, User};
+use crate::subject::adjacent;
 use crate::subject::service::{File, Unit, UnitPart};
 
 /// The sentence: who, did what, where; and who probably asked for it.
@@ -129,11 +130,14 @@ fn verb(incident: &Incident) -> &'static str {
     let finding = &incident.finding;
     match finding.rule.id {
         id if id == rules::UNIT_ENABLED.id => "enabled",
-        id if id == rules::UNIT_MASKED.id => "masked",
-        id if id == rules::UNIT_ATTRIBUTES.id => "changed mode or owner of",
+        id if id == rules::UNIT_MASKED.id || id == rules::STARTUP_ENTRY_MASKED.id => "masked",
+        id if id == rules::UNIT_ATTRIBUTES.id || id == rules::STARTUP_ENTRY_ATTRIBUTES.id => {
+            "changed mode or owner of"
+        }
         id if id == rules::DIRECTORY_MOUNTED_OVER.id => "mounted something on",
         id if id == rules::DIRECTORY_REPLACED.id => "replaced or moved",
         _ => match finding.action {
+            "mount" => "mounted something on",
             "file_unlink" => "removed",
             "file_rename" if finding.event_type == "deletion" => "moved away",
             "file_rename" => "moved into place",
@@ -166,6 +170,11 @@ fn what(unit: &Unit, leaf: &str, directory: &str) -> String {
         UnitPart::RcLocal => leaf.to_owned(),
         UnitPart::Directory => format!("directory {leaf}"),
         UnitPart::Other => format!("file {leaf}"),
+        part => match adjacent::of_part(part) {
+            Some(kind) if name == leaf => format!("{} {name}", kind.noun),
+            Some(kind) => format!("{leaf} of {} {name}", kind.noun),
+            None => format!("file {leaf}"),
+        },
     }
 }
 

@@ -1,5 +1,6 @@
 //! Records in, alerts out, told as a machine's life.
 
+mod adjacent;
 mod containers;
 mod effects;
 mod quiet;

@@ -238,7 +238,8 @@ impl<M: Marker> WatchSet<M> {
         Ok(changes)
     }
 
-    /// Opens the directories that are watched with everything below, as the last walk found them.
+    /// Opens the directories that are watched with everything below, as the last walk found them, in the order in
+    /// which they are configured: units come first.
     ///
     /// # Errors
     /// Where the root cannot be opened; a directory that is gone is left out.
@@ -247,7 +248,9 @@ impl<M: Marker> WatchSet<M> {
         let open = |(number, directory): (&u32, &Directory<_>)| {
             Some((*number, open_below(&root, &directory.names).ok()?))
         };
-        Ok(self.directories.iter().filter_map(open).collect())
+        let mut opened: Vec<_> = self.directories.iter().filter_map(open).collect();
+        opened.sort_unstable_by_key(|(number, _)| *number);
+        Ok(opened)
     }
 
     /// Whether a configured path led to this object.

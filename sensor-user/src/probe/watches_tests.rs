@@ -180,6 +180,42 @@ fn a_directory_that_takes_the_place_of_another_is_looked_through() {
     assert_eq!(set.resolve().unwrap().found, []);
 }
 
+/// Counts what the default list takes with the homes of fifty users: nothing there, and everything there.
+#[test]
+fn the_default_list_of_fifty_users_finds_room() {
+    use sensor_common::limits::{CHILD_ENTRIES, WATCH_ENTRIES};
+    const USERS: usize = 50;
+
+    let dir = tempfile::tempdir().unwrap();
+    let root: &'static str = Box::leak(dir.path().to_str().unwrap().to_owned().into_boxed_str());
+    let mut specs = Vec::new();
+    for path in crate::config::watch::Watch::default().effective() {
+        for user in 0..if path.is_in_home() { USERS } else { 1 } {
+            let path_of_user = path.path.replacen('~', &format!("/home/user{user}"), 1);
+            specs.push(Spec { path: path_of_user, class: Some(path.class), owner: None });
+        }
+    }
+    let count = |specs: &[Spec]| {
+        let mut set = WatchSet::new(Fake::default(), root, specs.to_vec());
+        let changes = set.resolve().unwrap();
+        assert!(changes.errors.is_empty(), "{:?}", changes.errors);
+        let (objects, children) = set.len();
+        (changes.watches.len(), objects, children)
+    };
+    let nothing = count(&specs);
+    for spec in &specs {
+        // Files too: a directory takes as much room.
+        std::fs::create_dir_all(format!("{root}{}", spec.path.replace('*', "1000"))).unwrap();
+    }
+    let everything = count(&specs);
+    println!("watches, objects, names: nothing there {nothing:?}, everything there {everything:?}");
+    assert!(everything.1 > specs.len() && everything.2 > nothing.2, "{everything:?}");
+    // Half of each is left for what a machine has beside: more users, mounts, files with further names.
+    for (watches, objects, children) in [nothing, everything] {
+        assert!(watches < WATCH_ENTRIES / 2 && objects < WATCH_ENTRIES / 2 && children < CHILD_ENTRIES / 2);
+    }
+}
+
 #[test]
 fn a_listener_is_known_by_its_name_before_it_is_there_and_after_it_is_gone() {
     let dir = tempfile::tempdir().unwrap();

@@ -12,6 +12,7 @@ use super::{Counts, Rendered, Sink, SinkError, Status, ecs};
 use crate::detect::rule::Severity;
 use crate::incident::alert::Alert;
 use crate::lineage::actor::{Process, User};
+use crate::subject::adjacent;
 
 /// Bytes of a command line that are shown; the other sinks have all of it.
 const COMMAND_LINE_MAX: usize = 400;
@@ -89,7 +90,7 @@ impl Page {
             let runtime = container.runtime.as_deref().unwrap_or("unknown runtime");
             self.line("container", format_args!("{} ({})", printable(&container.id), printable(runtime)))?;
         }
-        for (number, technique) in alert.rule.techniques.iter().enumerate() {
+        for (number, technique) in alert.techniques().enumerate() {
             let name = technique.subtechnique.unwrap_or(technique.technique);
             let reference = self.styled(DIM, &ecs::technique_reference(technique.id));
             let title = if number == 0 { "technique" } else { "" };
@@ -128,7 +129,12 @@ impl Page {
         }
         if let Some(unit) = &alert.unit {
             let (part, scope) = (name_of(&unit.part), name_of(&unit.scope));
-            self.line("unit", format_args!("{} ({part}, {scope} manager)", printable(&unit.name)))?;
+            match adjacent::of_part(unit.part) {
+                Some(_) => self.line("entry", format_args!("{} ({part}, {scope})", printable(&unit.name)))?,
+                None => {
+                    self.line("unit", format_args!("{} ({part}, {scope} manager)", printable(&unit.name)))?;
+                }
+            }
             for change in &unit.changes {
                 self.line("", format_args!("{}", printable(change)))?;
             }

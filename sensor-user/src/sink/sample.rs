@@ -88,6 +88,7 @@ pub(crate) fn unit_written() -> Alert {
         time_us: 1_796_042_096_000_007,
         boottime_ns: 10_000_000_000,
         rule: &UNIT_WRITTEN,
+        also: &[],
         severity: Severity::High,
         score: 73,
         reasons: vec![
@@ -135,6 +136,7 @@ pub(crate) fn container_started() -> Alert {
     Alert {
         id: "ffeeddccbbaa99887766554433221100".to_owned(),
         rule: &CONTAINER,
+        also: &[],
         severity: Severity::Medium,
         score: 50,
         summary: "docker was asked to keep a container of evil:latest running".to_owned(),
@@ -175,6 +177,7 @@ pub(crate) fn container_started() -> Alert {
 pub(crate) fn bare() -> Alert {
     Alert {
         rule: &BARE,
+        also: &[],
         severity: Severity::Info,
         score: 0,
         reasons: Vec::new(),

@@ -1,5 +1,6 @@
 //! What was touched, and what it means.
 
+pub mod adjacent;
 pub mod container;
 pub mod dbus;
 pub mod name;

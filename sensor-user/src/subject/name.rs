@@ -95,6 +95,10 @@ pub fn is_temporary(name: &[u8]) -> bool {
     if prefixes.iter().any(|prefix| name.strip_prefix(*prefix).is_some_and(|rest| is_random(rest, 6..=8))) {
         return true;
     }
+    // mktemp's own template; crontab(1) uses it.
+    if name.strip_prefix(b"tmp.").is_some_and(|rest| is_random(rest, 6..=10)) {
+        return true;
+    }
     // rpm: the final name, ";" and the transaction's number.
     let transaction = |suffix: &[u8]| suffix.len() == 8 && suffix.iter().all(u8::is_ascii_hexdigit);
     if after_last(name, b';').is_some_and(|(_, suffix)| transaction(suffix)) {
@@ -185,6 +189,7 @@ mod tests {
             ".goutputstream-ABC123",
             ".a.service.Qw3rTy",
             "tmpab12cd34",
+            "tmp.QwErTy",
             "a.service.AbCdEf",
             "x.conf.123456",
             "a.service.rpmnew",

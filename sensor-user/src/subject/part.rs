@@ -4,6 +4,7 @@
 //! ([`super::name::is_temporary`]), and that is no finding. So a file cannot hide behind a temporary-looking name:
 //! either systemd passes over it as well, or the rename or link to a name in force is seen.
 
+use super::adjacent;
 use super::name::{is_drop_in_base, is_hidden_or_backup, is_temporary, is_type, is_unit};
 use super::service::{Scope, UnitPart};
 use crate::event::user::WatchClass;
@@ -36,9 +37,12 @@ pub enum Meaning<'a> {
     Nothing,
 }
 
-/// Whose manager reads a directory of this class. The output of generators and transient units is told apart by the
-/// path, for both managers have them.
-pub fn scope(class: WatchClass, watch_path: &str) -> Scope {
+/// Whose manager reads what is watched. The output of generators and transient units is told apart by the path, for
+/// both managers have them. `owner` is whose home the path lies in.
+pub fn scope(class: WatchClass, watch_path: &str, owner: Option<u32>) -> Scope {
+    if let Some(kind) = adjacent::of(class) {
+        return kind.scope(watch_path, owner);
+    }
     match class {
         WatchClass::UserUnit | WatchClass::UserGenerator | WatchClass::UserEnvironmentGenerator => {
             Scope::User
@@ -53,12 +57,24 @@ pub fn scope(class: WatchClass, watch_path: &str) -> Scope {
     }
 }
 
-/// What `relative`, a path below a directory of `class`, means. An empty one is the directory itself.
-pub fn meaning(class: WatchClass, scope: Scope, relative: &[u8]) -> Meaning<'_> {
+/// What `path` means, which lies below a watch of `class`, or is watched itself: the part below the watch begins at
+/// `relative`, and is empty for the watched directory or file.
+pub fn meaning(class: WatchClass, scope: Scope, path: &[u8], relative: usize) -> Meaning<'_> {
     let part =
         |name, part| Part { name, part, scope, directory: false, provisional: false, type_level: false };
-    if relative.is_empty() && class != WatchClass::RcLocal {
-        return Meaning::Part(Part { directory: true, ..part(b"", UnitPart::Directory) });
+    let relative = path.get(relative..).unwrap_or_default();
+    let kind = adjacent::of(class);
+    if relative.is_empty() {
+        let single = std::str::from_utf8(path).is_ok_and(|path| adjacent::is_file(class, path));
+        return Meaning::Part(if single {
+            let leaf = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+            part(leaf, kind.map_or(UnitPart::RcLocal, |kind| kind.part))
+        } else {
+            Part { directory: true, ..part(b"", UnitPart::Directory) }
+        });
+    }
+    if let Some(kind) = kind {
+        return kind.meaning(scope, relative);
     }
     let mut names = relative.split(|byte| *byte == b'/');
     let first = names.next().unwrap_or_default();
@@ -86,9 +102,8 @@ pub fn meaning(class: WatchClass, scope: Scope, relative: &[u8]) -> Meaning<'_> 
             _ => Meaning::Nothing,
         },
         WatchClass::ManagerSocket | WatchClass::BusSocket => Meaning::Nothing,
-        WatchClass::RcLocal => {
-            Meaning::Part(part(if leaf.is_empty() { b"rc.local" } else { leaf }, UnitPart::RcLocal))
-        }
+        // A directory of such scripts; every class that is not named here has a row of its own.
+        _ => executable(leaf, second.is_some(), UnitPart::RcLocal, part),
     }
 }
 
@@ -172,7 +187,8 @@ mod tests {
     use super::*;
 
     fn say(class: WatchClass, relative: &str) -> String {
-        match meaning(class, scope(class, "/etc/x"), relative.as_bytes()) {
+        let path = if relative.is_empty() { "/etc/x".to_owned() } else { format!("/etc/x/{relative}") };
+        match meaning(class, scope(class, "/etc/x", None), path.as_bytes(), "/etc/x/".len()) {
             Meaning::Part(part) => {
                 let mut said = format!("{:?} {}", part.part, String::from_utf8_lossy(part.name));
                 for (set, word) in
@@ -239,8 +255,9 @@ mod tests {
             (RunlevelLink, "K01evil", "RunlevelLink evil"),
             (RunlevelLink, "README", "nothing"),
             (RunlevelLink, "S2evil", "nothing"),
-            (RcLocal, "", "RcLocal rc.local"),
+            (RcLocal, "", "RcLocal x"),
             (RcLocal, "boot.local", "RcLocal boot.local"),
+            (RcLocal, "boot.local~", "temporary"),
         ] {
             assert_eq!(say(class, relative), expected, "{class:?} {relative}");
         }
@@ -248,10 +265,10 @@ mod tests {
 
     #[test]
     fn scopes() {
-        assert_eq!(scope(WatchClass::SystemUnit, "/etc/systemd/system"), Scope::System);
-        assert_eq!(scope(WatchClass::UserGenerator, "/etc/systemd/user-generators"), Scope::User);
-        assert_eq!(scope(WatchClass::GeneratorOutput, "/run/systemd/generator"), Scope::System);
-        assert_eq!(scope(WatchClass::TransientUnit, "/run/user/1000/systemd/transient"), Scope::User);
+        assert_eq!(scope(WatchClass::SystemUnit, "/etc/systemd/system", None), Scope::System);
+        assert_eq!(scope(WatchClass::UserGenerator, "/etc/systemd/user-generators", None), Scope::User);
+        assert_eq!(scope(WatchClass::GeneratorOutput, "/run/systemd/generator", None), Scope::System);
+        assert_eq!(scope(WatchClass::TransientUnit, "/run/user/1000/systemd/transient", None), Scope::User);
     }
 
     proptest! {
@@ -264,9 +281,9 @@ mod tests {
 
         #[test]
         fn no_path_panics(relative in proptest::collection::vec(any::<u8>(), 0..100)) {
-            let _ = meaning(WatchClass::SystemUnit, Scope::System, &relative);
-            let _ = meaning(WatchClass::RunlevelLink, Scope::System, &relative);
-            let _ = meaning(WatchClass::UserGenerator, Scope::User, &relative);
+            let _ = meaning(WatchClass::SystemUnit, Scope::System, &relative, 0);
+            let _ = meaning(WatchClass::RunlevelLink, Scope::System, &relative, 0);
+            let _ = meaning(WatchClass::UserGenerator, Scope::User, &relative, 0);
         }
     }
 }

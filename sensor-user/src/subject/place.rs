@@ -1,11 +1,11 @@
 //! Where a record's path lies: watch numbers become paths as the host's PID 1 sees them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sensor_common::watch;
 
-use super::part;
 use super::service::Scope;
+use super::{adjacent, part};
 use crate::event::path::PathView;
 use crate::event::user::{Watch, WatchClass};
 
@@ -20,7 +20,7 @@ pub enum Place {
         scope: Scope,
         /// Its owner, for a user's own.
         owner: Option<u32>,
-        /// Where the part below the directory begins in the path; its length for the directory itself.
+        /// Where the part below the directory begins in the path; its length for the directory, or file, itself.
         relative: usize,
     },
     /// A directory that a configured one lies below.
@@ -47,6 +47,8 @@ pub enum Place {
 #[derive(Debug)]
 pub struct Watches {
     by_number: BTreeMap<u32, Watch>,
+    /// Those of them below which another one lies: /etc/default/grub in /etc/default.
+    around: BTreeSet<u32>,
     capacity: usize,
     refused: u64,
 }
@@ -54,7 +56,7 @@ pub struct Watches {
 impl Watches {
     /// For at most `capacity` watches.
     pub fn new(capacity: usize) -> Self {
-        Self { by_number: BTreeMap::new(), capacity, refused: 0 }
+        Self { by_number: BTreeMap::new(), around: BTreeSet::new(), capacity, refused: 0 }
     }
 
     /// Notes a watch; one with the same number is replaced.
@@ -62,6 +64,19 @@ impl Watches {
         if self.by_number.len() >= self.capacity && !self.by_number.contains_key(&watch.watch) {
             self.refused += 1;
             return;
+        }
+        if watch.class.is_some() {
+            let path = watch.path.as_bytes();
+            let (mut outer, mut inside) = (Vec::new(), false);
+            for (other, _) in self.classed().filter(|(other, _)| other.path != watch.path) {
+                if is_at_or_below(path, other.path.as_bytes()) {
+                    outer.push(other.watch);
+                }
+                inside |= is_at_or_below(other.path.as_bytes(), path);
+            }
+            self.around.extend(outer);
+            self.around.remove(&watch.watch);
+            self.around.extend(inside.then_some(watch.watch));
         }
         self.by_number.insert(watch.watch, watch);
     }
@@ -114,7 +129,8 @@ impl Watches {
         }
         out.extend_from_slice(watch.path.as_bytes());
         path.append_to(out);
-        if let Some(class) = watch.class.filter(|_| matched == watch::SUBTREE) {
+        let subtree = matched == watch::SUBTREE && !self.around.contains(&number);
+        if let Some(class) = watch.class.filter(|_| subtree) {
             return inside(watch, class, out);
         }
         self.locate_path(out, watch)
@@ -131,8 +147,18 @@ impl Watches {
                 if configured.len() >= longest {
                     (found, longest) = (inside(watch, class, path), configured.len());
                 }
-            } else if found == Place::Nowhere && is_at_or_below(configured, path) {
-                found = Place::OnTheWay { class, scope: part::scope(class, &watch.path) };
+            } else if is_at_or_below(configured, path) {
+                // On the way to units counts for more than on the way to anything else.
+                let weightier = match found {
+                    Place::Nowhere => true,
+                    Place::OnTheWay { class: known, .. } => {
+                        adjacent::of(known).is_some() && adjacent::of(class).is_none()
+                    }
+                    Place::In { .. } | Place::ByAnotherName { .. } => false,
+                };
+                if weightier {
+                    found = Place::OnTheWay { class, scope: scope(watch, class) };
+                }
             }
         }
         match (found, by.class) {
@@ -144,7 +170,11 @@ impl Watches {
 
 fn inside(watch: &Watch, class: WatchClass, path: &[u8]) -> Place {
     let relative = (watch.path.trim_end_matches('/').len() + 1).min(path.len());
-    Place::In { class, scope: part::scope(class, &watch.path), owner: watch.owner, relative }
+    Place::In { class, scope: scope(watch, class), owner: watch.owner, relative }
+}
+
+fn scope(watch: &Watch, class: WatchClass) -> Scope {
+    part::scope(class, &watch.path, watch.owner)
 }
 
 fn locate_file(number: u32, watch: &Watch, path: &PathView<'_>, out: &mut Vec<u8>) -> Place {
@@ -153,18 +183,12 @@ fn locate_file(number: u32, watch: &Watch, path: &PathView<'_>, out: &mut Vec<u8
         return Place::Nowhere;
     };
     // The watch of a single configured file carries the file's own path.
-    let configured = watch.path.as_bytes();
-    if class == WatchClass::RcLocal {
-        out.extend_from_slice(configured);
-        return Place::In {
-            class,
-            scope: Scope::System,
-            owner: watch.owner,
-            relative: configured.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1),
-        };
+    if adjacent::is_file(class, &watch.path) {
+        out.extend_from_slice(watch.path.as_bytes());
+        return inside(watch, class, out);
     }
     path.append_to(out);
-    Place::ByAnotherName { class, scope: part::scope(class, &watch.path), watch: number }
+    Place::ByAnotherName { class, scope: scope(watch, class), watch: number }
 }
 
 /// Whether `path` is `directory` or lies below it.
@@ -216,6 +240,9 @@ mod tests {
             (3, "/home/alice", None, home),
             (4, "/home/alice/.config/systemd/user", Some(WatchClass::UserUnit), home),
             (5, "/etc/rc.local", Some(WatchClass::RcLocal), None),
+            (6, "/etc/default/grub", Some(WatchClass::BootConfig), None),
+            (7, "/etc/default", Some(WatchClass::ServiceEnvironment), None),
+            (8, "/etc", None, None),
         ] {
             watches.insert(Watch { watch: number, path: path.into(), class, owner });
         }
@@ -263,10 +290,30 @@ mod tests {
     #[test]
     fn single_files_and_other_names() {
         let located = locate(5, watch::FILE, b"somewhere\0");
-        assert_eq!((located.0.as_str(), relative(&located)), ("/etc/rc.local", "rc.local"));
+        assert_eq!((located.0.as_str(), relative(&located)), ("/etc/rc.local", ""));
         let (path, place) = locate(1, watch::FILE, b"alias\0tmp\0");
         assert_eq!(path, "/tmp/alias");
         assert!(matches!(place, Place::ByAnotherName { class: WatchClass::SystemUnit, watch: 1, .. }));
+    }
+
+    #[test]
+    fn the_nearest_watch_counts() {
+        for (path, class) in [
+            (&b"grub\0"[..], WatchClass::BootConfig),
+            (b"grub.d\0", WatchClass::ServiceEnvironment),
+            (b"ssh\0", WatchClass::ServiceEnvironment),
+        ] {
+            let located = locate(7, watch::SUBTREE, path);
+            assert!(matches!(located.1, Place::In { class: found, .. } if found == class), "{located:?}");
+        }
+    }
+
+    #[test]
+    fn on_the_way_to_units_counts_for_more() {
+        let place = locate(8, watch::ENTRY, b"systemd\0").1;
+        assert!(matches!(place, Place::OnTheWay { class: WatchClass::SystemUnit, .. }));
+        let place = locate(8, watch::ENTRY, b"").1;
+        assert!(matches!(place, Place::OnTheWay { class: WatchClass::SystemUnit, .. }), "{place:?}");
     }
 
     #[test]

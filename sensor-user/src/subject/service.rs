@@ -68,6 +68,58 @@ pub enum UnitPart {
     RunlevelLink,
     /// /etc/rc.local.
     RcLocal,
+    /// Configuration of a service manager.
+    ManagerConfig,
+    /// A preset.
+    Preset,
+    /// A tmpfiles.d entry.
+    Tmpfiles,
+    /// Environment of what is started later.
+    Environment,
+    /// Environment that units take from files.
+    ServiceEnvironment,
+    /// Libraries that every program loads.
+    LoaderPreload,
+    /// A program run when the machine sleeps, wakes or goes down.
+    SleepHook,
+    /// A portable service or profile.
+    PortableImage,
+    /// A system or configuration extension.
+    ExtensionImage,
+    /// Settings of a systemd-nspawn container.
+    Nspawn,
+    /// A user who lingers.
+    Linger,
+    /// A D-Bus service or policy.
+    DbusActivation,
+    /// A udev rule file.
+    UdevRules,
+    /// A polkit rule or action.
+    PolkitRules,
+    /// An autostart entry.
+    Autostart,
+    /// fstab or crypttab.
+    MountsTable,
+    /// Boot configuration.
+    BootConfig,
+    /// A part of the initial RAM disk.
+    Initramfs,
+    /// A service of another init or process manager.
+    InitSystem,
+    /// A supervised service.
+    Supervision,
+    /// A service of a superserver.
+    Superserver,
+    /// A hook of a package manager.
+    PackageHook,
+    /// A script of a package.
+    MaintainerScript,
+    /// A hook of the network or of the kernel.
+    EventHook,
+    /// A job of cron or at.
+    Schedule,
+    /// Kernel modules to load.
+    KernelModules,
     /// The directory itself, or one on the way to it.
     Directory,
     /// A file that is no unit, but lies where units do.

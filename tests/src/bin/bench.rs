@@ -22,11 +22,11 @@ use rustix::mount::{MountFlags, mount};
 use rustix::process::Pid;
 use sensor_common::record::kind;
 use sensor_user::config::Watch;
-use sensor_user::event::user::WatchClass;
 use sensor_user::probe::hooks::{Backend, Hook};
 use sensor_user::probe::load::{self, Loaded, Options};
 use sensor_user::probe::mark::MapMarker;
 use sensor_user::probe::watches::{Spec, WatchSet};
+use sensor_user::subject::adjacent;
 use serde::Serialize;
 
 /// Where `cargo xtask bench` puts the objects.
@@ -433,13 +433,15 @@ fn prepare() -> Result<Vec<Spec>> {
     for watch in Watch::default().effective() {
         let path = watch.path.replacen('~', "/root", 1);
         let place = path.replace('*', "1000");
-        if FOREIGN.iter().any(|prefix| place.starts_with(prefix)) {
+        let beside_units = adjacent::of(watch.class).is_some();
+        let foreign = FOREIGN.iter().any(|prefix| place.starts_with(prefix));
+        if foreign || beside_units && !DEBIANS.contains(&place.as_str()) {
             // Not made: it stays a name to wait for.
         } else if watch.class.is_socket() {
             // Nobody listens there.
             let directory = Path::new(&place).parent().context("a socket lies in a directory")?;
             fs::create_dir_all(directory)?;
-        } else if watch.class == WatchClass::RcLocal {
+        } else if adjacent::is_file(watch.class, &place) {
             touch(&place)?;
         } else {
             fs::create_dir_all(&place)?;
@@ -461,6 +463,48 @@ const FOREIGN: [&str; 6] = [
     "/var/lib/flatpak",
     "/var/lib/snapd",
     "/root/.local/share/flatpak",
+];
+
+/// Default watches beside units that Debian's minimal system, with a kernel, GRUB, cron and D-Bus, does have.
+const DEBIANS: [&str; 38] = [
+    "/etc/systemd/system.conf",
+    "/etc/systemd/user.conf",
+    "/usr/lib/systemd/system-preset",
+    "/usr/lib/systemd/user-preset",
+    "/usr/lib/systemd/system-sleep",
+    "/usr/lib/systemd/system-shutdown",
+    "/etc/tmpfiles.d",
+    "/run/tmpfiles.d",
+    "/usr/lib/tmpfiles.d",
+    "/usr/share/user-tmpfiles.d",
+    "/etc/environment",
+    "/etc/security/pam_env.conf",
+    "/usr/lib/environment.d",
+    "/etc/default",
+    "/etc/default/grub",
+    "/boot/grub/grub.cfg",
+    "/usr/share/dbus-1/system-services",
+    "/usr/share/dbus-1/services",
+    "/usr/share/dbus-1/system.d",
+    "/usr/share/dbus-1/session.d",
+    "/etc/udev/rules.d",
+    "/usr/lib/udev/rules.d",
+    "/etc/fstab",
+    "/etc/initramfs-tools",
+    "/usr/share/initramfs-tools",
+    "/etc/apt/apt.conf.d",
+    "/etc/dpkg/dpkg.cfg",
+    "/etc/dpkg/dpkg.cfg.d",
+    "/etc/kernel/install.d",
+    "/etc/kernel/postinst.d",
+    "/etc/grub.d",
+    "/etc/crontab",
+    "/etc/cron.d",
+    "/etc/cron.daily",
+    "/var/spool/cron/crontabs",
+    "/etc/modules",
+    "/etc/modules-load.d",
+    "/etc/modprobe.d",
 ];
 
 fn touch(path: &str) -> Result<()> {

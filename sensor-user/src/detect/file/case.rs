@@ -4,10 +4,13 @@ use sensor_common::record::kind;
 
 use crate::detect::detector::truncation;
 use crate::detect::finding::{Finding, Phase, Who};
-use crate::detect::rule::Rule;
+use crate::detect::rule::{Rule, Technique};
+use crate::detect::rules::techniques::{SYSTEMD_TIMERS, UDEV_RULES};
 use crate::event::decode::FileEvent;
 use crate::event::path::lossy;
 use crate::event::user::WatchClass;
+use crate::subject::adjacent;
+use crate::subject::name::unit_type;
 use crate::subject::part::Part;
 use crate::subject::place::Place;
 use crate::subject::service::{File, Unit, UnitPart};
@@ -78,10 +81,31 @@ impl Case<'_> {
         let linked = !self.target.is_empty() && self.part.part == UnitPart::Fragment;
         let part = if linked { UnitPart::Alias } else { self.part.part };
         finding.unit = Some(Unit::new(lossy(self.part.name), part, self.part.scope));
+        finding.also = self.also();
         if let Some(reason) = truncation(record) {
             finding.reason(0, reason);
         }
         finding
+    }
+
+    /// Techniques that the subject adds to the rule's: of a timer, and of what a device starts.
+    fn also(&self) -> &'static [Technique] {
+        match self.part.part {
+            UnitPart::DependencyLink if self.is_wanted_by_device() => &[UDEV_RULES],
+            UnitPart::Fragment | UnitPart::Alias | UnitPart::DropIn | UnitPart::DependencyLink
+                if matches!(unit_type(self.part.name), Some(b"timer")) || self.part.name == b"timer" =>
+            {
+                &[SYSTEMD_TIMERS]
+            }
+            _ => &[],
+        }
+    }
+
+    /// Whether the path is, or lies in, a directory of what a device's appearance starts (systemd.device(5)).
+    fn is_wanted_by_device(&self) -> bool {
+        let names = self.path.rsplit(|byte| *byte == b'/').take(2);
+        let bases = [&b".device.wants"[..], b".device.requires", b".device.upholds"];
+        names.into_iter().any(|name| bases.iter().any(|end| name.ends_with(end)))
     }
 
     /// Mode after the operation; 0 where unknown.
@@ -102,7 +126,7 @@ impl Case<'_> {
         matches!(
             self.part.part,
             UnitPart::Generator | UnitPart::EnvironmentGenerator | UnitPart::InitScript | UnitPart::RcLocal
-        )
+        ) || adjacent::of_part(self.part.part).is_some_and(|kind| kind.programs)
     }
 
     /// Whether an attribute change lets a program run that did not before.

@@ -8,6 +8,7 @@ use crate::detect::rule::Rule;
 use crate::detect::rules;
 use crate::event::user::WatchClass;
 use crate::lineage::Lineage;
+use crate::subject::adjacent::{self, Kind};
 use crate::subject::place::{Place, resolve_target};
 use crate::subject::service::UnitPart;
 
@@ -15,6 +16,9 @@ impl Detector {
     /// The rule that an operation falls under; `None` where it means nothing.
     pub(super) fn rule(&self, case: &Case<'_>, lineage: &Lineage) -> Option<&'static Rule> {
         let number = case.event.record.header.kind;
+        if let Some(kind) = adjacent::of(case.class) {
+            return case.adjacent_rule(kind);
+        }
         let manager = case.who.is_some_and(|who| Self::is_manager(lineage, who.handle));
         match number {
             kind::MOUNT => return Some(&rules::DIRECTORY_MOUNTED_OVER),
@@ -30,7 +34,7 @@ impl Detector {
             let replaces = matches!(number, kind::FILE_RENAME | kind::FILE_SYMLINK);
             return replaces.then_some(&rules::DIRECTORY_REPLACED);
         }
-        if !case.target.is_empty() && resolve_target(case.path, case.target) == b"/dev/null" {
+        if case.is_mask() {
             return Some(&rules::UNIT_MASKED);
         }
         Some(match case.part.part {
@@ -51,7 +55,8 @@ impl Detector {
             UnitPart::RcLocal => &rules::RC_LOCAL_WRITTEN,
             UnitPart::Other if matches!(case.place, Place::ByAnotherName { .. }) => &rules::UNIT_WRITTEN,
             UnitPart::Other => &rules::DIRECTORY_FILE_WRITTEN,
-            UnitPart::Directory => return None,
+            // Other parts have a row of their own.
+            _ => return None,
         })
     }
 
@@ -73,6 +78,30 @@ impl Detector {
 }
 
 impl Case<'_> {
+    /// The rule for what `subject::adjacent` describes. A directory on the way to it that is mounted over is an
+    /// everyday thing (/boot, /var); one that is exchanged counts as all that lies in it.
+    fn adjacent_rule(&self, kind: &Kind) -> Option<&'static Rule> {
+        let written = rules::of_part(kind.part);
+        let on_the_way = matches!(self.place, Place::OnTheWay { .. });
+        let directory = self.part.part == UnitPart::Directory;
+        match self.event.record.header.kind {
+            kind::MOUNT => written.filter(|_| !on_the_way),
+            kind::FILE_UNLINK if self.part.part == UnitPart::Other => None,
+            kind::FILE_UNLINK => Some(&rules::STARTUP_ENTRY_REMOVED),
+            kind::FILE_ATTRIBUTE if self.is_executable_part() && self.becomes_executable() => written,
+            kind::FILE_ATTRIBUTE => (!on_the_way).then_some(&rules::STARTUP_ENTRY_ATTRIBUTES),
+            kind::FILE_RENAME | kind::FILE_SYMLINK if directory => written,
+            _ if directory => None,
+            _ if self.is_mask() => Some(&rules::STARTUP_ENTRY_MASKED),
+            _ => written,
+        }
+    }
+
+    /// Whether it is a link to /dev/null.
+    fn is_mask(&self) -> bool {
+        !self.target.is_empty() && resolve_target(self.path, self.target) == b"/dev/null"
+    }
+
     fn attribute_rule(&self) -> Option<&'static Rule> {
         if self.is_executable_part() && self.becomes_executable() {
             return Some(match self.part.part {

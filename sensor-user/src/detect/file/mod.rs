@@ -27,6 +27,7 @@ use super::rules;
 use crate::event::decode::FileEvent;
 use crate::event::path::{lossy, until_nul};
 use crate::lineage::Lineage;
+use crate::subject::adjacent;
 use crate::subject::dbus::request::Verb;
 use crate::subject::part::{Meaning, Part, meaning};
 use crate::subject::place::Place;
@@ -96,15 +97,20 @@ impl Detector {
     ) {
         let Place::In { class, scope, relative, .. } = place else { return };
         // A unit directory that is moved away takes its units along.
-        let Meaning::Part(part) = meaning(class, scope, &path[relative.min(path.len())..]) else { return };
+        let Meaning::Part(part) = meaning(class, scope, path, relative) else { return };
         if part.provisional
             || part.part == UnitPart::Other
             || Self::is_managers_own(who, class, true, lineage)
         {
             return;
         }
-        let rule =
-            if part.part == UnitPart::Directory { &rules::DIRECTORY_REPLACED } else { &rules::UNIT_REMOVED };
+        let rule = if adjacent::of(class).is_some() {
+            &rules::STARTUP_ENTRY_REMOVED
+        } else if part.part == UnitPart::Directory {
+            &rules::DIRECTORY_REPLACED
+        } else {
+            &rules::UNIT_REMOVED
+        };
         let case = Case { event, who, path, other: new, place, target: b"", part, class };
         let mut finding = case.finding(rule);
         finding.event_type = "deletion";
@@ -154,13 +160,11 @@ impl Detector {
         };
         let (class, part) = match place {
             Place::Nowhere => return self.stay_quiet(Quiet::Nowhere),
-            Place::In { class, scope, relative, .. } => {
-                match meaning(class, scope, &path[relative.min(path.len())..]) {
-                    Meaning::Part(part) => (class, part),
-                    Meaning::Temporary => return self.stay_quiet(Quiet::Temporary),
-                    Meaning::Nothing => return self.stay_quiet(Quiet::Meaningless),
-                }
-            }
+            Place::In { class, scope, relative, .. } => match meaning(class, scope, path, relative) {
+                Meaning::Part(part) => (class, part),
+                Meaning::Temporary => return self.stay_quiet(Quiet::Temporary),
+                Meaning::Nothing => return self.stay_quiet(Quiet::Meaningless),
+            },
             Place::OnTheWay { class, scope } => (class, unnamed(b"", UnitPart::Directory, scope)),
             Place::ByAnotherName { class, scope, .. } => {
                 let leaf = event.path.leaf().unwrap_or_default();

@@ -9,9 +9,9 @@ use crate::detect::quiet::Quiet;
 use crate::event::user::WatchClass;
 use crate::lineage::Lineage;
 use crate::lineage::table::Handle;
-use crate::subject::name;
 use crate::subject::place::Place;
 use crate::subject::service::Scope;
+use crate::subject::{adjacent, name};
 
 /// `MS_REMOUNT`, and the changes of propagation `MS_UNBINDABLE`, `MS_PRIVATE`, `MS_SLAVE`, `MS_SHARED` (mount(2)):
 /// they bring no other files.
@@ -29,6 +29,11 @@ impl Detector {
         }
         let who = case.who?;
         if case.class == WatchClass::GeneratorOutput && started_as_generator(lineage, who.handle) {
+            return Some(Quiet::GeneratorOutput);
+        }
+        // netplan's generator writes udev rules.
+        let run_time = case.path.starts_with(b"/run/") && adjacent::of(case.class).is_some();
+        if run_time && started_as_generator(lineage, who.handle) {
             return Some(Quiet::GeneratorOutput);
         }
         if case.class == WatchClass::TransientUnit && Self::is_manager(lineage, who.handle) {

@@ -5,9 +5,12 @@ use sensor_common::watch;
 
 use super::case::{Case, S_IFDIR, S_IFLNK, S_IFMT};
 use crate::detect::finding::Finding;
+use crate::detect::rule::Severity;
+use crate::detect::score;
 use crate::event::path::lossy;
 use crate::event::user::WatchClass;
-use crate::lineage::Lineage;
+use crate::lineage::{Lineage, cgroup};
+use crate::subject::adjacent::{self, Kind};
 use crate::subject::place::{Place, resolve_target};
 use crate::subject::service::{Scope, UnitPart};
 
@@ -58,10 +61,49 @@ impl Case<'_> {
         {
             finding.reason(10, "it was reached under another name (a hard link)");
         }
+        if let Some(kind) = adjacent::of(self.class) {
+            self.weigh_adjacent(kind, finding, lineage);
+        }
         if self.class == WatchClass::GeneratorOutput {
             finding
                 .reason(-20, "the next daemon-reload removes it: the directory holds what generators make");
         }
+    }
+}
+
+impl Case<'_> {
+    /// What services and packages do as a matter of course weighs little: of what is not a unit there is much, and
+    /// packages are not told from others yet.
+    fn weigh_adjacent(&self, kind: &Kind, finding: &mut Finding, lineage: &Lineage) {
+        let service = self.service(lineage);
+        let base = score::base(finding.rule.severity);
+        let low = score::base(Severity::Low);
+        if kind.is_of_packages(self.path) && base > low {
+            finding.reason(low - base, "packages keep such files here as a matter of course");
+        }
+        if self.path.starts_with(b"/run/") && !self.path.starts_with(b"/run/user/") {
+            finding.reason(-20, "it is gone with the next boot");
+            if let Some(service) = service.as_ref().filter(|_| base > low + 20) {
+                finding.reason(-20, format!("{service} wrote it, and nobody had logged in for it"));
+            }
+        }
+        if kind.class == WatchClass::Linger && service.as_deref() == Some("systemd-logind.service") {
+            finding.reason(-20, "made by systemd-logind, which was asked to");
+        }
+        let staged = self.other.starts_with(b"/var/lib/dpkg/tmp.ci/");
+        if kind.class == WatchClass::MaintainerScript && staged {
+            finding.reason(-20, "moved out of dpkg's staging directory, as dpkg does it");
+        }
+    }
+
+    /// The system service that acts, by the control group that PID 1 has put it into; `None` where somebody had
+    /// logged in for it, or where it runs in a container.
+    fn service(&self, lineage: &Lineage) -> Option<String> {
+        let task = &self.who?.task;
+        let path = lineage.cgroups().path(task.cgroup_id)?;
+        let own = path.starts_with(b"/system.slice/") && cgroup::container(path).is_none();
+        let unit = cgroup::unit(path).filter(|unit| unit.ends_with(".service"))?;
+        (own && task.loginuid == u32::MAX).then_some(unit)
     }
 }
 

@@ -49,7 +49,7 @@ impl<'a> Document<'a> {
             ecs: Ecs { version: ECS_VERSION },
             event: event(alert),
             rule: Rule { id: alert.rule.id, name: alert.rule.name },
-            threat: threat(alert.rule.techniques),
+            threat: threat(alert.techniques()),
             file: alert.file.as_ref().map(file),
             process: Process {
                 process: process(alert, &actor.process),
@@ -155,7 +155,7 @@ fn outcome(actions: &[&str]) -> &'static str {
     if proven { "success" } else { "unknown" }
 }
 
-fn threat(techniques: &'static [rule::Technique]) -> Threat<'static> {
+fn threat(techniques: impl Iterator<Item = &'static rule::Technique>) -> Threat<'static> {
     let mut technique = Named::default();
     let mut subtechnique = Named::default();
     let mut tactic = Named::default();

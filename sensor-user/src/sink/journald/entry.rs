@@ -5,6 +5,7 @@ use crate::detect::rules;
 use crate::lineage::actor::{Process, User};
 use crate::sink::text::{command_line, prefix, printable};
 use crate::sink::{Notice, Rendered};
+use crate::subject::adjacent;
 use crate::subject::service::{Scope, Unit};
 
 /// Bytes that a field may have with its name: `journalctl -o json` shows a longer one as null
@@ -111,7 +112,7 @@ impl Entry {
         entry.field("SVCSENSOR_RULE", alert.rule.id);
         entry.field("SVCSENSOR_SEVERITY", alert.severity.name());
         entry.field("SVCSENSOR_SCORE", &alert.score.to_string());
-        for technique in alert.rule.techniques {
+        for technique in alert.techniques() {
             entry.field("SVCSENSOR_TECHNIQUE", technique.id);
         }
         entry.field_if("SVCSENSOR_FILE", alert.file.as_ref().map(|file| &*file.path));
@@ -208,7 +209,9 @@ fn is_unit_name(unit: &Unit) -> bool {
         "scope",
     ];
     let valid = |byte: u8| byte.is_ascii_alphanumeric() || b":-_.\\@".contains(&byte);
-    unit.name.len() < 256
+    // A D-Bus service's file is called like a unit.
+    adjacent::of_part(unit.part).is_none()
+        && unit.name.len() < 256
         && unit.name.bytes().all(valid)
         && unit.name.rsplit_once('.').is_some_and(|(stem, end)| !stem.is_empty() && TYPES.contains(&end))
 }
@@ -326,6 +329,10 @@ pub(super) mod tests {
 
     #[test]
     fn only_unit_names_are_objects() {
+        let mut dbus = Unit::new("org.evil.service".to_owned(), UnitPart::DbusActivation, Scope::System);
+        assert!(!is_unit_name(&dbus));
+        dbus.part = UnitPart::Fragment;
+        assert!(is_unit_name(&dbus));
         let named = |name: &str| Unit::new(name, UnitPart::Fragment, Scope::System);
         for name in ["a.service", "x@y.timer", r"dev-disk\x2d1.mount", "-.slice"] {
             assert!(is_unit_name(&named(name)), "{name}");

@@ -1,70 +1,11 @@
-//! The rules. An id never changes its meaning; a rule that is given up leaves its id unused.
-//!
-//! Names and numbers of techniques are those of ATT&CK v18.1.
+//! Units, drop-ins, generators and scripts of the service manager.
 
-use super::rule::{Rule, Severity, Technique};
-
-const PERSISTENCE_AND_ESCALATION: &[(&str, &str)] =
-    &[("TA0003", "Persistence"), ("TA0004", "Privilege Escalation")];
-
-const SYSTEMD_SERVICE: Technique = Technique {
-    id: "T1543.002",
-    technique: "Create or Modify System Process",
-    subtechnique: Some("Systemd Service"),
-    tactics: PERSISTENCE_AND_ESCALATION,
+use super::techniques::{
+    DISABLE_TOOLS, DYNAMIC_LINKER, ESCAPE_TO_HOST, INITIALIZATION_SCRIPTS, RC_SCRIPTS, SYSTEMCTL,
+    SYSTEMD_SERVICE,
 };
-
-const CONTAINER_SERVICE: Technique = Technique {
-    id: "T1543.005",
-    technique: "Create or Modify System Process",
-    subtechnique: Some("Container Service"),
-    tactics: PERSISTENCE_AND_ESCALATION,
-};
-
-const INITIALIZATION_SCRIPTS: Technique = Technique {
-    id: "T1037",
-    technique: "Boot or Logon Initialization Scripts",
-    subtechnique: None,
-    tactics: PERSISTENCE_AND_ESCALATION,
-};
-
-const RC_SCRIPTS: Technique = Technique {
-    id: "T1037.004",
-    technique: "Boot or Logon Initialization Scripts",
-    subtechnique: Some("RC Scripts"),
-    tactics: PERSISTENCE_AND_ESCALATION,
-};
-
-const SYSTEMCTL: Technique = Technique {
-    id: "T1569.003",
-    technique: "System Services",
-    subtechnique: Some("Systemctl"),
-    tactics: &[("TA0002", "Execution")],
-};
-
-const DISABLE_TOOLS: Technique = Technique {
-    id: "T1562.001",
-    technique: "Impair Defenses",
-    subtechnique: Some("Disable or Modify Tools"),
-    tactics: &[("TA0005", "Defense Evasion")],
-};
-
-const ESCAPE_TO_HOST: Technique = Technique {
-    id: "T1611",
-    technique: "Escape to Host",
-    subtechnique: None,
-    tactics: &[("TA0004", "Privilege Escalation")],
-};
-
-const DYNAMIC_LINKER_HIJACKING: Technique = Technique {
-    id: "T1574.006",
-    technique: "Hijack Execution Flow",
-    subtechnique: Some("Dynamic Linker Hijacking"),
-    tactics: &[("TA0003", "Persistence"), ("TA0004", "Privilege Escalation"), ("TA0005", "Defense Evasion")],
-};
-
-const PACKAGES: &str = "Installing, upgrading or removing a package that brings a service.";
-const CONFIGURATION: &str = "Configuration management that deploys a service.";
+use super::{CONFIGURATION, PACKAGES};
+use crate::detect::rule::{Rule, Severity};
 
 /// A unit's own file.
 pub static UNIT_WRITTEN: Rule = Rule {
@@ -255,19 +196,6 @@ pub static DIRECTORY_FILE_WRITTEN: Rule = Rule {
     false_positives: &["README files and the like that a package brings."],
 };
 
-/// A container that comes back.
-pub static RESTART_POLICY_SET: Rule = Rule {
-    id: "container.restart-policy.set",
-    name: "A container was told to come back by itself",
-    severity: Severity::Medium,
-    techniques: &[CONTAINER_SERVICE],
-    description: "docker, podman or nerdctl was asked for a container with a restart policy: the engine starts it \
-        again after its end and after a boot, as a service manager would. It counts for more where the container \
-        is given the host. Look at image and command (`docker inspect NAME`). To undo: `docker update --restart=no \
-        NAME`, `docker rm -f NAME`.",
-    false_positives: &["Small servers often run their services so.", CONFIGURATION],
-};
-
 /// A container that commands the host's service manager.
 pub static REQUEST_FROM_CONTAINER: Rule = Rule {
     id: "systemd.request.from-container",
@@ -285,7 +213,7 @@ pub static MANAGER_ENVIRONMENT_SET: Rule = Rule {
     id: "systemd.environment.set",
     name: "The environment of a service manager was changed",
     severity: Severity::Low,
-    techniques: &[DYNAMIC_LINKER_HIJACKING, SYSTEMD_SERVICE],
+    techniques: &[DYNAMIC_LINKER, SYSTEMD_SERVICE],
     description: "A client set variables in a service manager (`systemctl set-environment`, SetEnvironment over D-Bus): \
         no file changes, and every service that is started later inherits them. `systemctl show-environment` shows \
         them, `systemctl unset-environment NAME` removes one.",
@@ -326,74 +254,3 @@ pub static UNIT_CHANGED_UNSEEN: Rule = Rule {
         or records were lost. Compare the file with its package's (`dpkg -V`), and look at who can write to the disk.",
     false_positives: &["A network filesystem that another machine changes.", "Records lost under load."],
 };
-
-/// The sensor missed something.
-pub static RECORDS_LOST: Rule = Rule {
-    id: "sensor.records.lost",
-    name: "The sensor lost records",
-    severity: Severity::Low,
-    techniques: &[],
-    description: "Records were produced faster than they were read. Lost process records leave gaps in the ancestry \
-        of later alerts; lost records of watched files may have been findings: compare the unit directories with what \
-        they should hold.",
-    false_positives: &["A burst of processes, a large build for instance."],
-};
-
-/// Every rule.
-pub static RULES: [&Rule; 23] = [
-    &UNIT_WRITTEN,
-    &UNIT_ENABLED,
-    &UNIT_LINKED,
-    &UNIT_MASKED,
-    &UNIT_REMOVED,
-    &UNIT_ATTRIBUTES,
-    &UNIT_TRANSIENT,
-    &DROPIN_WRITTEN,
-    &GENERATOR_WRITTEN,
-    &ENVIRONMENT_GENERATOR_WRITTEN,
-    &INIT_SCRIPT_WRITTEN,
-    &RUNLEVEL_LINK_SET,
-    &RC_LOCAL_WRITTEN,
-    &DIRECTORY_MOUNTED_OVER,
-    &DIRECTORY_REPLACED,
-    &DIRECTORY_FILE_WRITTEN,
-    &RESTART_POLICY_SET,
-    &REQUEST_FROM_CONTAINER,
-    &MANAGER_ENVIRONMENT_SET,
-    &UNIT_MOUNTED_INTO,
-    &SERVICE_UNEXPLAINED,
-    &UNIT_CHANGED_UNSEEN,
-    &RECORDS_LOST,
-];
-
-/// The rule of an id.
-pub fn by_id(id: &str) -> Option<&'static Rule> {
-    RULES.into_iter().find(|rule| rule.id == id)
-}
-
-/// Position in [`RULES`].
-pub fn index(rule: &Rule) -> Option<usize> {
-    RULES.iter().position(|known| known.id == rule.id)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rules_are_complete() {
-        for (at, rule) in RULES.iter().enumerate() {
-            assert_eq!(index(rule), Some(at), "{} twice", rule.id);
-            assert_eq!(by_id(rule.id).map(|found| found.name), Some(rule.name));
-            let slug = |byte: u8| byte.is_ascii_lowercase() || byte == b'.' || byte == b'-';
-            assert!(rule.id.bytes().all(slug) && rule.id.matches('.').count() >= 1, "{}", rule.id);
-            assert!(rule.description.len() > 80 && !rule.description.contains("  "), "{}", rule.id);
-            assert!(!rule.false_positives.is_empty(), "{}", rule.id);
-            for technique in rule.techniques {
-                assert_eq!(technique.id.contains('.'), technique.subtechnique.is_some(), "{}", technique.id);
-                assert!(!technique.tactics.is_empty());
-            }
-        }
-        assert_eq!(by_id("no.such.rule").map(|rule| rule.id), None);
-    }
-}

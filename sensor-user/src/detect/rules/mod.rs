@@ -1,0 +1,128 @@
+//! The rules. An id never changes its meaning; a rule that is given up leaves its id unused.
+//!
+//! Names and numbers of techniques are those of ATT&CK v18.1.
+
+mod adjacent;
+mod systemd;
+pub(super) mod techniques;
+
+pub use self::adjacent::*;
+pub use self::systemd::*;
+use self::techniques::CONTAINER_SERVICE;
+use super::rule::{Rule, Severity};
+
+const PACKAGES: &str = "Installing, upgrading or removing a package that brings a service.";
+const CONFIGURATION: &str = "Configuration management that deploys a service.";
+
+/// A container that comes back.
+pub static RESTART_POLICY_SET: Rule = Rule {
+    id: "container.restart-policy.set",
+    name: "A container was told to come back by itself",
+    severity: Severity::Medium,
+    techniques: &[CONTAINER_SERVICE],
+    description: "docker, podman or nerdctl was asked for a container with a restart policy: the engine starts it \
+        again after its end and after a boot, as a service manager would. It counts for more where the container \
+        is given the host. Look at image and command (`docker inspect NAME`). To undo: `docker update --restart=no \
+        NAME`, `docker rm -f NAME`.",
+    false_positives: &["Small servers often run their services so.", CONFIGURATION],
+};
+
+/// The sensor missed something.
+pub static RECORDS_LOST: Rule = Rule {
+    id: "sensor.records.lost",
+    name: "The sensor lost records",
+    severity: Severity::Low,
+    techniques: &[],
+    description: "Records were produced faster than they were read. Lost process records leave gaps in the ancestry \
+        of later alerts; lost records of watched files may have been findings: compare the unit directories with what \
+        they should hold.",
+    false_positives: &["A burst of processes, a large build for instance."],
+};
+
+/// Every rule.
+pub static RULES: [&Rule; 52] = [
+    &UNIT_WRITTEN,
+    &UNIT_ENABLED,
+    &UNIT_LINKED,
+    &UNIT_MASKED,
+    &UNIT_REMOVED,
+    &UNIT_ATTRIBUTES,
+    &UNIT_TRANSIENT,
+    &DROPIN_WRITTEN,
+    &GENERATOR_WRITTEN,
+    &ENVIRONMENT_GENERATOR_WRITTEN,
+    &INIT_SCRIPT_WRITTEN,
+    &RUNLEVEL_LINK_SET,
+    &RC_LOCAL_WRITTEN,
+    &DIRECTORY_MOUNTED_OVER,
+    &DIRECTORY_REPLACED,
+    &DIRECTORY_FILE_WRITTEN,
+    &MANAGER_CONFIG_WRITTEN,
+    &PRESET_WRITTEN,
+    &TMPFILES_WRITTEN,
+    &ENVIRONMENT_WRITTEN,
+    &ENVIRONMENT_FILE_WRITTEN,
+    &LOADER_PRELOAD_WRITTEN,
+    &SLEEP_HOOK_WRITTEN,
+    &PORTABLE_IMAGE_WRITTEN,
+    &EXTENSION_IMAGE_WRITTEN,
+    &NSPAWN_WRITTEN,
+    &LINGER_ENABLED,
+    &DBUS_ACTIVATION_WRITTEN,
+    &UDEV_RULE_WRITTEN,
+    &POLKIT_RULE_WRITTEN,
+    &AUTOSTART_WRITTEN,
+    &MOUNTS_TABLE_WRITTEN,
+    &BOOT_CONFIG_WRITTEN,
+    &INITRAMFS_WRITTEN,
+    &INIT_SERVICE_WRITTEN,
+    &INIT_SUPERVISED_WRITTEN,
+    &SUPERSERVER_WRITTEN,
+    &PACKAGE_HOOK_WRITTEN,
+    &MAINTAINER_SCRIPT_WRITTEN,
+    &EVENT_HOOK_WRITTEN,
+    &SCHEDULE_JOB_WRITTEN,
+    &KERNEL_MODULES_CONFIGURED,
+    &STARTUP_ENTRY_REMOVED,
+    &STARTUP_ENTRY_ATTRIBUTES,
+    &STARTUP_ENTRY_MASKED,
+    &RESTART_POLICY_SET,
+    &REQUEST_FROM_CONTAINER,
+    &MANAGER_ENVIRONMENT_SET,
+    &UNIT_MOUNTED_INTO,
+    &SERVICE_UNEXPLAINED,
+    &UNIT_CHANGED_UNSEEN,
+    &RECORDS_LOST,
+];
+
+/// The rule of an id.
+pub fn by_id(id: &str) -> Option<&'static Rule> {
+    RULES.into_iter().find(|rule| rule.id == id)
+}
+
+/// Position in [`RULES`].
+pub fn index(rule: &Rule) -> Option<usize> {
+    RULES.iter().position(|known| known.id == rule.id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_are_complete() {
+        for (at, rule) in RULES.iter().enumerate() {
+            assert_eq!(index(rule), Some(at), "{} twice", rule.id);
+            assert_eq!(by_id(rule.id).map(|found| found.name), Some(rule.name));
+            let slug = |byte: u8| byte.is_ascii_lowercase() || byte == b'.' || byte == b'-';
+            assert!(rule.id.bytes().all(slug) && rule.id.matches('.').count() >= 1, "{}", rule.id);
+            assert!(rule.description.len() > 80 && !rule.description.contains("  "), "{}", rule.id);
+            assert!(!rule.false_positives.is_empty(), "{}", rule.id);
+            for technique in rule.techniques {
+                assert_eq!(technique.id.contains('.'), technique.subtechnique.is_some(), "{}", technique.id);
+                assert!(!technique.tactics.is_empty());
+            }
+        }
+        assert_eq!(by_id("no.such.rule").map(|rule| rule.id), None);
+    }
+}
