@@ -7,6 +7,7 @@ use sensor_common::record::kind;
 
 use crate::detect::detector::Detector;
 use crate::detect::finding::Finding;
+use crate::detect::follow::Follow;
 use crate::detect::quiet::QuietCounts;
 use crate::detect::rules;
 use crate::event::content::Want;
@@ -59,7 +60,7 @@ pub struct Stats {
     /// What became of clients' streams to service managers.
     pub streams: StreamStats,
     /// The bounded tables.
-    pub tables: [Table; 10],
+    pub tables: [Table; 11],
 }
 
 /// A bounded table.
@@ -213,6 +214,11 @@ impl Pipeline {
         self.detector.wants()
     }
 
+    /// Files that the caller is to watch from now on; a replay needs none.
+    pub fn follows(&mut self) -> std::vec::Drain<'_, Follow> {
+        self.detector.follows()
+    }
+
     /// Brings out everything that is held back: at the end of the stream.
     pub fn drain(&mut self, out: &mut Vec<Alert>) {
         self.collapse.drain(self.now, out);
@@ -232,6 +238,7 @@ impl Pipeline {
         let held = self.collapse.held();
         let (files, files_max) = self.detector.remembered_files();
         let (connections, connections_max, connection_bytes) = self.detector.connections();
+        let (followed, followed_max, unfollowed) = self.detector.followed_files();
         let (units, units_max, unit_bytes, units_refused) = self.detector.unit_files();
         let (awaited, awaited_max) = self.detector.awaited_contents();
         let plain = |name, entries, capacity| Table { name, entries, capacity, bytes: 0, evicted: 0 };
@@ -266,6 +273,7 @@ impl Pipeline {
                 plain("files", files, files_max),
                 Table { bytes: unit_bytes, evicted: units_refused, ..plain("unit_files", units, units_max) },
                 Table { bytes: connection_bytes, ..plain("connections", connections, connections_max) },
+                Table { evicted: unfollowed, ..plain("followed_files", followed, followed_max) },
                 plain("awaited_contents", awaited, awaited_max),
                 Table { bytes: held.bytes(), ..plain("held", held.len(), 0) },
                 Table { bytes: repeat_bytes, ..plain("windows", windows, windows_max) },

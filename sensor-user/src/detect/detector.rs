@@ -7,6 +7,7 @@ use super::client::Clients;
 use super::effects::Effects;
 use super::file::{AWAITED_MAX, Awaiting};
 use super::finding::{Finding, Who};
+use super::follow::{FOLLOWED_MAX, Followed};
 use super::memory::{Echoes, Excused, Recent};
 use super::quiet::{Quiet, QuietCounts};
 use super::requests::Requests;
@@ -45,6 +46,8 @@ pub struct Detector {
     pub(super) quiet: QuietCounts,
     /// The unit files that were read.
     pub(super) units: Units,
+    /// Files that are watched for what leads to them.
+    pub(super) followed: Followed,
     /// What clients asked service managers for.
     pub(super) requests: Requests,
     /// Services that began.
@@ -83,6 +86,7 @@ impl Default for Detector {
             units: Units::default(),
             effects: Effects::default(),
             requests: Requests::default(),
+            followed: Followed::default(),
             written: Recent::new(FILES_MAX),
             awaiting: Recent::new(AWAITED_MAX),
             wants: Vec::new(),
@@ -124,6 +128,12 @@ impl Detector {
     pub fn unit_files(&self) -> (usize, usize, usize, u64) {
         let (files, bytes, refused) = self.units.figures();
         (files, UNIT_FILES_MAX, bytes, refused)
+    }
+
+    /// Files followed, the bound, and those that found no room.
+    pub fn followed_files(&self) -> (usize, usize, u64) {
+        let (files, refused) = self.followed.figures();
+        (files, FOLLOWED_MAX, refused)
     }
 
     /// Connections to service managers that are followed, the bound, and the bytes that they keep.

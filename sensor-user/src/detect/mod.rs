@@ -6,6 +6,7 @@ mod effects;
 pub mod exec;
 pub mod file;
 pub mod finding;
+pub mod follow;
 pub mod quiet;
 mod requests;
 pub mod rule;

@@ -169,6 +169,7 @@ fn what(unit: &Unit, leaf: &str, directory: &str) -> String {
         UnitPart::RunlevelLink => format!("runlevel link {leaf}"),
         UnitPart::RcLocal => leaf.to_owned(),
         UnitPart::Directory => format!("directory {leaf}"),
+        UnitPart::Program => format!("program {leaf} of a service"),
         UnitPart::Other => format!("file {leaf}"),
         part => match adjacent::of_part(part) {
             Some(kind) if name == leaf => format!("{} {name}", kind.noun),

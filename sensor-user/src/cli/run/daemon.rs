@@ -220,6 +220,10 @@ impl Daemon {
             self.tell_overflow(overflow);
         }
         self.contents.exchange(&mut self.stream);
+        let follows: Vec<_> = self.stream.follows().collect();
+        if !follows.is_empty() {
+            self.watching.follow(follows, &self.config, &self.users);
+        }
         self.stream.tick();
         self.send();
         self.health.beat();

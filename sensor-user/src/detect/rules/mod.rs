@@ -40,7 +40,7 @@ pub static RECORDS_LOST: Rule = Rule {
 };
 
 /// Every rule.
-pub static RULES: [&Rule; 52] = [
+pub static RULES: [&Rule; 53] = [
     &UNIT_WRITTEN,
     &UNIT_ENABLED,
     &UNIT_LINKED,
@@ -87,6 +87,7 @@ pub static RULES: [&Rule; 52] = [
     &STARTUP_ENTRY_ATTRIBUTES,
     &STARTUP_ENTRY_MASKED,
     &RESTART_POLICY_SET,
+    &PROGRAM_WRITTEN,
     &REQUEST_FROM_CONTAINER,
     &MANAGER_ENVIRONMENT_SET,
     &UNIT_MOUNTED_INTO,

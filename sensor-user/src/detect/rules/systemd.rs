@@ -1,8 +1,8 @@
 //! Units, drop-ins, generators and scripts of the service manager.
 
 use super::techniques::{
-    DISABLE_TOOLS, DYNAMIC_LINKER, ESCAPE_TO_HOST, INITIALIZATION_SCRIPTS, RC_SCRIPTS, SYSTEMCTL,
-    SYSTEMD_SERVICE,
+    COMPROMISED_BINARY, DISABLE_TOOLS, DYNAMIC_LINKER, ESCAPE_TO_HOST, INITIALIZATION_SCRIPTS, RC_SCRIPTS,
+    SYSTEMCTL, SYSTEMD_SERVICE,
 };
 use super::{CONFIGURATION, PACKAGES};
 use crate::detect::rule::{Rule, Severity};
@@ -229,6 +229,18 @@ pub static UNIT_MOUNTED_INTO: Rule = Rule {
     description: "A client had the service manager mount a directory or an image into the view of a running service \
         (`systemctl bind`, `systemctl mount-image`): the service then reads, or runs, other files than the host shows.",
     false_positives: &["An administrator who gives a service access to a directory."],
+};
+
+/// What a service runs.
+pub static PROGRAM_WRITTEN: Rule = Rule {
+    id: "systemd.program.written",
+    name: "A program that a service runs was written",
+    severity: Severity::Medium,
+    techniques: &[SYSTEMD_SERVICE, COMPROMISED_BINARY],
+    description: "A program or script outside of the packages' directories, which a unit that changed under the \
+        sensor's eyes runs, was written or replaced: the service runs something else from its next start on. Look at \
+        what it is now, and at who wrote it.",
+    false_positives: &["A service that is being developed or deployed.", CONFIGURATION],
 };
 
 /// A service that is in no file.

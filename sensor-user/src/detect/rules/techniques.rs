@@ -132,6 +132,13 @@ pub(in crate::detect) const PRE_OS_BOOT: Technique = Technique {
     tactics: &[("TA0005", "Defense Evasion"), ("TA0003", "Persistence")],
 };
 
+pub(in crate::detect) const COMPROMISED_BINARY: Technique = Technique {
+    id: "T1554",
+    technique: "Compromise Host Software Binary",
+    subtechnique: None,
+    tactics: &[("TA0003", "Persistence")],
+};
+
 pub(in crate::detect) const ESCAPE_TO_HOST: Technique = Technique {
     id: "T1611",
     technique: "Escape to Host",

@@ -72,6 +72,9 @@ pub fn of_part(part: UnitPart) -> Option<&'static Kind> {
 
 /// Whether the watched `path` is a single file.
 pub fn is_file(class: WatchClass, path: &str) -> bool {
+    if matches!(class, WatchClass::LinkedUnit | WatchClass::ServiceProgram) {
+        return true;
+    }
     if class == WatchClass::RcLocal {
         return last(path) != "rc.local.d";
     }
