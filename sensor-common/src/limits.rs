@@ -38,9 +38,9 @@ pub const CHILD_ENTRIES: usize = 4096;
 /// Entries of the map of sockets: configured listeners, each per directory identity.
 pub const SOCKET_ENTRIES: usize = 1024;
 
-/// Bytes of what is sent to a watched socket that one record carries at most, in three sizes; beyond the last
-/// [`crate::record::flags::DATA_TRUNCATED`] is set.
-pub const SEND_MAX: [usize; 3] = [512, 4096, 16_384];
+/// Bytes of what is sent to a watched socket that one record carries at most, in four sizes; beyond the last
+/// [`crate::record::flags::DATA_TRUNCATED`] is set. Most of what a service manager itself tells a bus fits the first.
+pub const SEND_MAX: [usize; 4] = [256, 1024, 4096, 16_384];
 
 /// Segments (writev(2), sendmsg(2)) of one send that are read; beyond them
 /// [`crate::record::flags::DATA_TRUNCATED`] is set.

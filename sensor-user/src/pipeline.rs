@@ -7,6 +7,7 @@ use sensor_common::record::kind;
 
 use crate::detect::detector::Detector;
 use crate::detect::finding::Finding;
+use crate::detect::follow::Follow;
 use crate::detect::quiet::QuietCounts;
 use crate::detect::rules;
 use crate::event::content::Want;
@@ -15,6 +16,7 @@ use crate::event::path::until_nul;
 use crate::incident::alert::Alert;
 use crate::incident::collapse::Collapse;
 use crate::lineage::{self, Lineage};
+use crate::subject::stream::StreamStats;
 
 /// Bounds of a [`Pipeline`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,8 +57,10 @@ pub struct Stats {
     pub images_cut: u64,
     /// Ended processes taken out of a long row of ancestors.
     pub processes_spliced: u64,
+    /// What became of clients' streams to service managers.
+    pub streams: StreamStats,
     /// The bounded tables.
-    pub tables: [Table; 9],
+    pub tables: [Table; 11],
 }
 
 /// A bounded table.
@@ -154,7 +158,7 @@ impl Pipeline {
             Event::Exit(record) => lineage.exit(&record),
             Event::Cgroup(event) => lineage.set_cgroup(event.record.value, until_nul(event.path)),
             Event::Namespace(record) => lineage.update_known(&record.task),
-            Event::Ipc(event) => lineage.update_known(&event.record.task),
+            Event::Ipc(event) => detector.sent(&event, lineage, &mut |finding| findings.push(finding)),
             Event::User(_, record) => self.take_up_user(time, record),
         }
     }
@@ -210,6 +214,11 @@ impl Pipeline {
         self.detector.wants()
     }
 
+    /// Files that the caller is to watch from now on; a replay needs none.
+    pub fn follows(&mut self) -> std::vec::Drain<'_, Follow> {
+        self.detector.follows()
+    }
+
     /// Brings out everything that is held back: at the end of the stream.
     pub fn drain(&mut self, out: &mut Vec<Alert>) {
         self.collapse.drain(self.now, out);
@@ -228,6 +237,8 @@ impl Pipeline {
         let (windows, windows_max, repeat_bytes) = self.collapse.windows();
         let held = self.collapse.held();
         let (files, files_max) = self.detector.remembered_files();
+        let (connections, connections_max, connection_bytes) = self.detector.connections();
+        let (followed, followed_max, unfollowed) = self.detector.followed_files();
         let (units, units_max, unit_bytes, units_refused) = self.detector.unit_files();
         let (awaited, awaited_max) = self.detector.awaited_contents();
         let plain = |name, entries, capacity| Table { name, entries, capacity, bytes: 0, evicted: 0 };
@@ -241,6 +252,7 @@ impl Pipeline {
             collapsed: self.collapse.collapsed(),
             images_cut: images.cut(),
             processes_spliced: table.spliced(),
+            streams: self.detector.streams(),
             tables: [
                 Table {
                     bytes: table.bytes() + images.bytes(),
@@ -260,6 +272,8 @@ impl Pipeline {
                 plain("tools", tools.len(), tools.capacity()),
                 plain("files", files, files_max),
                 Table { bytes: unit_bytes, evicted: units_refused, ..plain("unit_files", units, units_max) },
+                Table { bytes: connection_bytes, ..plain("connections", connections, connections_max) },
+                Table { evicted: unfollowed, ..plain("followed_files", followed, followed_max) },
                 plain("awaited_contents", awaited, awaited_max),
                 Table { bytes: held.bytes(), ..plain("held", held.len(), 0) },
                 Table { bytes: repeat_bytes, ..plain("windows", windows, windows_max) },

@@ -17,7 +17,7 @@ use crate::emit;
 use crate::kernel::{
     self, Address, Bytes, FILES, SOCKETS, UNREAD, fact, forgotten_wide, load, offset, opaque, probe,
 };
-use crate::path::{add_to_bloom, in_bloom, zeroes};
+use crate::path::{admit_near, is_near, zeroes};
 use crate::task::{self, read};
 
 /// `AF_UNIX`, `SOCK_STREAM` and `SOCK_SEQPACKET` (include/linux/socket.h, include/linux/net.h).
@@ -159,8 +159,9 @@ fn by_dentry<const TYPED: bool>(dentry: Address) -> Option<u32> {
         return None;
     }
     let number: u64 = read::<TYPED, _>(directory, offset!(inode_ino));
-    if in_bloom(number) {
-        let mut key = ChildKey { parent: key_of::<TYPED>(directory, number), name: zeroes() };
+    let parent = key_of::<TYPED>(directory, number);
+    if is_near(&parent) {
+        let mut key = ChildKey { parent, name: zeroes() };
         let name: Address = read::<TYPED, _>(dentry, offset!(dentry_name));
         // SAFETY: the destination is a local of the size given; the helper checks the source.
         unsafe { bpf_probe_read_kernel_str(key.name.as_mut_ptr().cast(), CHILD_NAME as u32, name) };
@@ -174,11 +175,12 @@ fn by_dentry<const TYPED: bool>(dentry: Address) -> Option<u32> {
         return None;
     }
     let number: u64 = read::<TYPED, _>(inode, offset!(inode_ino));
-    if !in_bloom(number) {
+    let key = key_of::<TYPED>(inode, number);
+    if !is_near(&key) {
         return None;
     }
     // SAFETY: as above.
-    let value = unsafe { *FILES.get(key_of::<TYPED>(inode, number))? };
+    let value = unsafe { *FILES.get(key)? };
     let same = value.generation == read::<TYPED, u32>(inode, offset!(inode_generation));
     if value.flags == watch::SOCKET && same { Some(value.watch) } else { None }
 }
@@ -239,29 +241,34 @@ pub fn renamed(dentry: Address, inode: Address) {
     let number: u64 = load(inode, offset!(inode_ino));
     let generation: u32 = load(inode, offset!(inode_generation));
     let value = WatchValue { watch, flags: watch::SOCKET, generation, reserved: 0 };
-    add_to_bloom(number);
-    if FILES.insert(key_of::<true>(inode, number), value, 0).is_err() {
+    let key = key_of::<true>(inode, number);
+    admit_near(&key);
+    if FILES.insert(key, value, 0).is_err() {
         kernel::count(counter::WATCH_FULL);
     }
 }
 
 impl Send {
     /// Emits the record, in the smallest size in which everything fits. Not 0 where not all could be read. A function
-    /// of its own, so that the three sizes are in the object once.
+    /// of its own, so that the sizes are in the object once.
     #[inline(never)]
     fn emit(&self) -> u32 {
         const RECORD: usize = size_of::<IpcRecord>();
         // Twice the bytes: the verifier adds up the greatest offset and the greatest length of one more segment.
-        const SMALL: u64 = (RECORD + 2 * SEND_MAX[0]) as u64;
-        const MIDDLE: u64 = (RECORD + 2 * SEND_MAX[1]) as u64;
-        const LARGE: u64 = (RECORD + 2 * SEND_MAX[2]) as u64;
+        macro_rules! write {
+            ($size:literal) => {
+                self.write::<{ (RECORD + 2 * SEND_MAX[$size]) as u64 }, { SEND_MAX[$size] as u64 }>()
+            };
+        }
         let count = self.bytes.count;
         if self.bytes.form == PAGES || count <= SEND_MAX[0] as u64 {
-            self.write::<SMALL, { SEND_MAX[0] as u64 }>()
+            write!(0)
         } else if count <= SEND_MAX[1] as u64 {
-            self.write::<MIDDLE, { SEND_MAX[1] as u64 }>()
+            write!(1)
+        } else if count <= SEND_MAX[2] as u64 {
+            write!(2)
         } else {
-            self.write::<LARGE, { SEND_MAX[2] as u64 }>()
+            write!(3)
         }
     }
 

@@ -135,7 +135,7 @@ impl WatchPath {
 
 /// Search paths of every systemd up to 258 (systemd.unit(5), systemd.generator(7), systemd.environment-generator(7),
 /// src/libsystemd/sd-path/path-lookup.c), the directories of System V init (insserv(8)), rc.local, and what
-/// [`adjacent::KINDS`] lists.
+/// [`adjacent::kinds`] lists.
 fn default_paths() -> Vec<WatchPath> {
     use WatchClass as Class;
 
@@ -233,7 +233,7 @@ fn default_paths() -> Vec<WatchPath> {
         paths.push(WatchPath { path: format!("{root}/rc.local"), class: Class::RcLocal });
     }
     paths.extend(list(Class::RcLocal, BOOT_SCRIPTS));
-    for kind in adjacent::KINDS {
+    for kind in adjacent::kinds() {
         paths.extend(list(kind.class, kind.paths));
     }
     paths

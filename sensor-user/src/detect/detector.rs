@@ -3,12 +3,14 @@
 use sensor_common::limits::WATCH_ENTRIES;
 use sensor_common::record::{FileRecord, flags};
 
-use super::client::{Clients, RECENT_CLIENT};
+use super::client::Clients;
 use super::effects::Effects;
 use super::file::{AWAITED_MAX, Awaiting};
 use super::finding::{Finding, Who};
+use super::follow::{FOLLOWED_MAX, Followed};
 use super::memory::{Echoes, Excused, Recent};
 use super::quiet::{Quiet, QuietCounts};
+use super::requests::Requests;
 use super::score::Reason;
 use super::units::{FILES_MAX as UNIT_FILES_MAX, Units};
 use super::{rules, score};
@@ -19,6 +21,7 @@ use crate::lineage::actor::{Actor, Process};
 use crate::lineage::image::Image;
 use crate::lineage::table::{Handle, KERNEL};
 use crate::subject::place::Watches;
+use crate::subject::stream::StreamStats;
 use crate::subject::tools::{Family, KnownTools};
 
 /// Symlinks under unfinished names whose targets are remembered.
@@ -43,6 +46,10 @@ pub struct Detector {
     pub(super) quiet: QuietCounts,
     /// The unit files that were read.
     pub(super) units: Units,
+    /// Files that are watched for what leads to them.
+    pub(super) followed: Followed,
+    /// What clients asked service managers for.
+    pub(super) requests: Requests,
     /// Services that began.
     pub(super) effects: Effects,
     /// When a file was last seen changed, by its path.
@@ -78,6 +85,8 @@ impl Default for Detector {
             quiet: QuietCounts::default(),
             units: Units::default(),
             effects: Effects::default(),
+            requests: Requests::default(),
+            followed: Followed::default(),
             written: Recent::new(FILES_MAX),
             awaiting: Recent::new(AWAITED_MAX),
             wants: Vec::new(),
@@ -119,6 +128,22 @@ impl Detector {
     pub fn unit_files(&self) -> (usize, usize, usize, u64) {
         let (files, bytes, refused) = self.units.figures();
         (files, UNIT_FILES_MAX, bytes, refused)
+    }
+
+    /// Files followed, the bound, and those that found no room.
+    pub fn followed_files(&self) -> (usize, usize, u64) {
+        let (files, refused) = self.followed.figures();
+        (files, FOLLOWED_MAX, refused)
+    }
+
+    /// Connections to service managers that are followed, the bound, and the bytes that they keep.
+    pub fn connections(&self) -> (usize, usize, usize) {
+        self.requests.figures()
+    }
+
+    /// What became of what was sent on them.
+    pub fn streams(&self) -> StreamStats {
+        self.requests.streams()
     }
 
     /// Files that findings wait for the content of, and the bound.
@@ -179,9 +204,7 @@ impl Detector {
             return (Actor { process, ..Actor::default() }, reasons);
         };
         let mut actor = lineage.actor(who.handle, &who.task);
-        if let Some(client) = finding.requester {
-            actor.on_behalf_of = lineage.requester(client, RECENT_CLIENT);
-        }
+        actor.on_behalf_of = finding.requester.as_deref().cloned();
         self.actor_reasons(&actor, &who, lineage, &mut reasons);
         (actor, reasons)
     }
@@ -196,7 +219,7 @@ impl Detector {
         }
         if let Some(container) = actor.on_behalf_of.as_ref().and_then(|client| client.container.as_ref()) {
             let id = container.id.get(..12).unwrap_or(&container.id);
-            add(20, format!("the probable client runs in container {id}"));
+            add(20, format!("the client runs in container {id}"));
         }
         if actor.process.memfd {
             add(20, "the process runs a program that is in no filesystem (memfd)".to_owned());
@@ -225,6 +248,9 @@ impl Detector {
     /// Records were lost.
     pub fn lost(&mut self, now: u64, loss: &Loss) -> Finding {
         use sensor_common::record::kind;
+        if matches!(loss.kind, kind::IPC_SEND | kind::IPC_SENT) {
+            self.requests.records_lost();
+        }
         let name = kind::name(loss.kind).unwrap_or("unknown");
         let mut finding = Finding::new(&rules::RECORDS_LOST, now, "loss", name.to_owned());
         finding.event_type = "info";
@@ -239,7 +265,7 @@ impl Detector {
     }
 
     /// An object that was there when its directory's watch was set.
-    pub fn found(&mut self, now: u64, found: &FileFound, lineage: &Lineage) -> Option<Finding> {
+    pub fn found(&mut self, now: u64, found: &FileFound, lineage: &mut Lineage) -> Option<Finding> {
         use crate::event::encode::FileRecordBuilder;
         use sensor_common::record::{FileIdentity, TaskContext, kind};
         use sensor_common::watch;

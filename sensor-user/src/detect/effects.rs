@@ -13,8 +13,10 @@ use crate::event::content::{FileContent, Want};
 use crate::event::decode::ExecEvent;
 use crate::event::path::lossy;
 use crate::lineage::Lineage;
+use crate::lineage::actor::Requester;
 use crate::lineage::cgroup;
 use crate::lineage::table::Handle;
+use crate::subject::dbus::request::Verb;
 use crate::subject::service::{File, Scope, Unit, UnitPart};
 use crate::subject::unit::effective::{Effective, State};
 
@@ -44,6 +46,8 @@ pub(super) struct Effects {
 #[derive(Debug)]
 struct Survey {
     who: Who,
+    /// Who asked for it to be started.
+    requester: Option<Requester>,
     boottime_ns: u64,
     unit: String,
     manager: Manager,
@@ -61,7 +65,7 @@ impl Default for Effects {
 
 impl Detector {
     /// An execution: is it a service that begins?
-    pub fn service_started(&mut self, exec: &ExecEvent<'_>, handle: Handle, lineage: &Lineage) {
+    pub fn service_started(&mut self, exec: &ExecEvent<'_>, handle: Handle, lineage: &mut Lineage) {
         let Some(service) = started(handle, lineage) else { return };
         let now = exec.record.header.boottime_ns;
         let judged = (service.manager.owner, service.unit.clone());
@@ -76,8 +80,12 @@ impl Detector {
         let paths = self.units.candidates(&service.manager, service.unit.as_bytes());
         self.wants.push(Want::Survey { id, paths });
         let who = Who { handle, task: exec.record.task };
+        let requester = lineage.init().and_then(|init| {
+            self.requester(init, now, service.unit.as_bytes(), Verb::starts_processes, lineage)
+        });
         let survey = Survey {
             who,
+            requester,
             boottime_ns: now,
             unit: service.unit,
             manager: service.manager,
@@ -120,6 +128,7 @@ impl Detector {
         let mut finding =
             Finding::new(rule, survey.boottime_ns, "process_exec", subject.clone()).by(Some(survey.who));
         finding.event_type = "start";
+        finding.requester = survey.requester.map(Box::new);
         finding.unit = Some(Unit::new(survey.unit.clone(), UnitPart::Fragment, survey.manager.scope));
         if missing {
             finding.reason(0, format!("it runs {}", lossy(&survey.executed)));

@@ -4,6 +4,7 @@ use sensor_common::record::TaskContext;
 
 use super::rule::{Rule, Technique};
 use super::score::Reason;
+use crate::lineage::actor::Requester;
 use crate::lineage::table::Handle;
 use crate::subject::service::{ContainerService, File, Unit};
 
@@ -44,8 +45,8 @@ pub struct Finding {
     pub who: Option<Who>,
     /// Process id and start by which repeats are recognised.
     pub process: (u32, u64),
-    /// Who probably asked the service manager that acted.
-    pub requester: Option<Handle>,
+    /// Who asked the service manager that acted.
+    pub requester: Option<Box<Requester>>,
     /// The file.
     pub file: Option<File>,
     /// What it means.

@@ -122,6 +122,13 @@ impl Units {
         effective(&view, name)
     }
 
+    /// Where a link leads in the end; `None` for what is no link.
+    pub(super) fn end_of(&self, link: &[u8]) -> Option<Vec<u8>> {
+        let path = self.files.resolve(link, false)?;
+        self.files.link(&path)?;
+        self.files.resolve(&path, true)
+    }
+
     /// Every path at which a part of the unit can lie.
     pub(super) fn candidates(&self, manager: &Manager, name: &[u8]) -> Vec<Vec<u8>> {
         View::new(&self.files, &manager.load_path()).candidates(name)
@@ -168,7 +175,7 @@ pub(super) fn weigh(
 }
 
 /// What a signal adds to the score.
-fn points(weight: Weight) -> i8 {
+pub(super) fn points(weight: Weight) -> i8 {
     match weight {
         Weight::Note => 0,
         Weight::Weak => 5,

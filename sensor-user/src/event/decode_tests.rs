@@ -88,7 +88,7 @@ fn a_send_comes_back() {
     let Event::Ipc(event) = decode(&bytes).expect("decodes") else { panic!("no send") };
     assert_eq!(event.data, b"BEGIN\r\n");
     assert_eq!((event.record.total, event.record.connection, event.record.watch), (7, 4711, 9));
-    let long = encode_send(&sender(), &[b'x'; 20_000]);
+    let long = encode_send(&sender(), &vec![b'x'; 20_000]);
     let Event::Ipc(event) = decode(&long).expect("decodes") else { panic!("no send") };
     assert_eq!((event.data.len(), event.record.total), (16_384, 20_000));
     assert_ne!(event.record.header.flags & flags::DATA_TRUNCATED, 0);

@@ -275,7 +275,7 @@ pub fn encode_namespace(boottime_ns: u64, task: TaskContext, clone_flags: u64) -
 /// A [`kind::IPC_SEND`] record of `data`, cut at [`SEND_MAX`]; of `fixed` the kind, the total and the data's place are
 /// set here.
 pub fn encode_send(fixed: &IpcRecord, data: &[u8]) -> Vec<u8> {
-    let (kept, was_cut) = cut(data, SEND_MAX[2]);
+    let (kept, was_cut) = cut(data, SEND_MAX[3]);
     let mut fixed = IpcRecord { total: data.len() as u32, ..*fixed };
     fixed.header.kind = kind::IPC_SEND;
     if was_cut {

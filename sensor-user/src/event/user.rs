@@ -154,6 +154,12 @@ pub enum WatchClass {
     Schedule,
     /// Kernel modules to load, and commands run instead (modules-load.d(5), modprobe.d(5)).
     KernelModules,
+    /// The file at the end of a unit's name that is a link: watched because of the link.
+    LinkedUnit,
+    /// The directory at the end of a `.d`, `.wants` or such directory that is a link: watched because of the link.
+    LinkedDirectory,
+    /// A program that a changed unit runs: watched because of the unit.
+    ServiceProgram,
     /// The socket on which a service manager takes D-Bus messages without a bus (/run/systemd/private).
     ManagerSocket,
     /// The socket of a message bus (dbus-daemon(1), dbus-broker(1)).
@@ -161,6 +167,12 @@ pub enum WatchClass {
 }
 
 impl WatchClass {
+    /// Whether it is watched because of a unit that leads to it, and not because it is configured.
+    #[must_use]
+    pub const fn is_followed(self) -> bool {
+        matches!(self, Self::LinkedUnit | Self::LinkedDirectory | Self::ServiceProgram)
+    }
+
     /// Whether it is a socket, of which what clients send counts, and not what is written below a directory.
     #[must_use]
     pub const fn is_socket(self) -> bool {

@@ -20,7 +20,11 @@ pub fn summary(incident: &Incident, collapsed: u64) -> String {
         format!("{} {}", actor(incident), deed(incident))
     };
     if let Some(client) = &incident.actor.on_behalf_of {
-        let _infallible = write!(text, ", probably for {}", requester(client));
+        let name = requester(client);
+        let _infallible = match &client.request {
+            Some(request) => write!(text, ", asked by {name} {request}"),
+            None => write!(text, ", probably for {name}"),
+        };
     }
     if collapsed > 0 {
         let times = if collapsed == 1 { "time" } else { "times" };
@@ -79,6 +83,10 @@ fn deed(incident: &Incident) -> String {
             let _infallible = write!(text, " and {}", service.host_access.join(" "));
         }
         return text;
+    }
+    let asks = [&rules::REQUEST_FROM_CONTAINER, &rules::MANAGER_ENVIRONMENT_SET, &rules::UNIT_MOUNTED_INTO];
+    if asks.iter().any(|rule| rule.id == finding.rule.id) {
+        return format!("asked a service manager {}", finding.subject);
     }
     if let (Some(unit), true) = (&finding.unit, finding.rule.id == rules::SERVICE_UNEXPLAINED.id) {
         return format!("runs as {}, of which there is no unit file", unit.name);
@@ -161,6 +169,7 @@ fn what(unit: &Unit, leaf: &str, directory: &str) -> String {
         UnitPart::RunlevelLink => format!("runlevel link {leaf}"),
         UnitPart::RcLocal => leaf.to_owned(),
         UnitPart::Directory => format!("directory {leaf}"),
+        UnitPart::Program => format!("program {leaf} of a service"),
         UnitPart::Other => format!("file {leaf}"),
         part => match adjacent::of_part(part) {
             Some(kind) if name == leaf => format!("{} {name}", kind.noun),

@@ -24,6 +24,7 @@ pub fn weight(incident: &Incident) -> usize {
     });
     let requester = actor.on_behalf_of.as_ref().map_or(0, |client| {
         list(&client.processes, process)
+            + option(client.request.as_ref(), text)
             + option(client.login_user.as_ref(), user)
             + option(client.container.as_ref(), container)
     });

@@ -79,10 +79,13 @@ pub struct Actor {
 /// The client that probably asked a service manager for what it did.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Requester {
-    /// How it was found. `recent-client`: of the service tools that ran at that time, or had ended less than two
-    /// seconds before, the one that fits best (it names the unit, else it began last). No proof: the manager's
-    /// sockets were not watched.
+    /// How it was found. `request`: its request was read, and names what was done. `recent-request`: its request was
+    /// read, came shortly before, and names something else. `recent-client`: of the service tools that ran at that time,
+    /// or had ended less than two seconds before, the one that fits best (it names the unit, else it began last); no
+    /// proof.
     pub confidence: &'static str,
+    /// What it asked for, in words; `None` where that was not read.
+    pub request: Option<String>,
     /// The client, its parent, and so on to PID 1.
     pub processes: Vec<Process>,
     /// Ancestors beyond the bound, or of no longer known processes, were left out.

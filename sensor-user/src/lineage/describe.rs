@@ -44,6 +44,7 @@ impl Lineage {
         processes.extend(ancestors);
         Some(Requester {
             confidence,
+            request: None,
             processes,
             ancestors_truncated,
             login_user: self.login_user(entry.loginuid),

@@ -38,6 +38,7 @@ pub struct Metrics {
     walks_cut: Followed,
     watch_full: Followed,
     contents_refused: Followed,
+    stream_faults: Followed,
     findings: Followed,
     alerts: IntCounterVec,
     alerts_collapsed: IntCounter,
@@ -195,6 +196,12 @@ impl Metrics {
                 "Changed files that were not read, because too many waited to be.",
                 &[],
             ),
+            stream_faults: Followed::new(
+                reg,
+                "ipc_stream_faults_total",
+                "Times that a client's requests to a service manager could not be followed.",
+                &["fault"],
+            ),
             findings: Followed::new(
                 reg,
                 "findings_total",
@@ -284,6 +291,13 @@ impl Metrics {
     /// Total of the changed files that were not read for want of room.
     pub fn set_contents_refused(&self, total: u64) {
         self.contents_refused.follow(&[], total);
+    }
+
+    /// Totals of what went wrong with clients' streams.
+    pub fn set_stream_faults(&self, faults: &[(&str, u64)]) {
+        for (fault, total) in faults {
+            self.stream_faults.follow(&[fault], *total);
+        }
     }
 
     /// Total of the matches of a rule.

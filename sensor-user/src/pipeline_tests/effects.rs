@@ -83,6 +83,40 @@ fn a_directory_of_drop_ins_is_told_with_what_it_holds() {
 }
 
 #[test]
+fn what_a_unit_leads_to_is_watched_from_then_on() {
+    use crate::detect::follow::Follow;
+
+    let mut machine = Machine::new();
+    let end = text_file("[Service]\nExecStart=/opt/app/run --x\nExecStartPre=/bin/sh /opt/app/pre.sh\n");
+    machine.files.insert(
+        UNIT.into(),
+        Found::Symlink { target: b"/opt/app/evil.service".to_vec(), end: Box::new(end) },
+    );
+    machine.symlink(shell(), SYSTEM, "evil.service", "/opt/app/evil.service");
+    assert_eq!(machine.rules(), ["systemd.unit.linked"]);
+    let follows: Vec<Follow> = machine.pipeline.follows().collect();
+    let expected = [
+        ("/opt/app/evil.service", WatchClass::LinkedUnit),
+        ("/opt/app/pre.sh", WatchClass::ServiceProgram),
+        ("/opt/app/run", WatchClass::ServiceProgram),
+    ];
+    let mut told: Vec<_> = follows.iter().map(|follow| (follow.path.as_str(), follow.class)).collect();
+    told.sort_unstable_by_key(|(path, _)| *path);
+    assert_eq!(told, expected);
+    for (watch, (path, class)) in (50..).zip(expected) {
+        machine.user(kind::WATCH, &Watch { watch, path: path.into(), class: Some(class), owner: None });
+        let record =
+            machine.record(kind::FILE_CLOSE_WRITE, shell()).path(watch, sensor_common::watch::FILE, b"x");
+        machine.feed(record.build());
+    }
+    assert_eq!(
+        machine.rules(),
+        ["systemd.unit.written", "systemd.program.written", "systemd.program.written"]
+    );
+    assert_eq!(machine.pipeline.follows().count(), 0, "each once");
+}
+
+#[test]
 fn a_known_service_starts_quietly() {
     let mut machine = Machine::new();
     machine.baseline(UNIT, "[Service]\nExecStart=/usr/bin/old\n");

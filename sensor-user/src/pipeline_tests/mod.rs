@@ -4,6 +4,7 @@ mod adjacent;
 mod containers;
 mod effects;
 mod quiet;
+mod requests;
 mod stream;
 mod units;
 
@@ -34,6 +35,9 @@ const INIT_D: u32 = 7;
 const RC_D: u32 = 8;
 const RUN_USER: u32 = 9;
 const VENDOR: u32 = 10;
+const PRIVATE: u32 = 11;
+const BUS: u32 = 12;
+const USER_PRIVATE: u32 = 13;
 
 /// A machine with PID 1, a shell of alice's as root, and the usual watches.
 struct Machine {
@@ -124,6 +128,9 @@ impl Machine {
             (RC_D, "/etc/rc2.d", Some(WatchClass::RunlevelLink)),
             (RUN_USER, "/home", None),
             (VENDOR, "/usr/lib/systemd/system", Some(WatchClass::SystemUnit)),
+            (PRIVATE, "/run/systemd/private", Some(WatchClass::ManagerSocket)),
+            (BUS, "/run/dbus/system_bus_socket", Some(WatchClass::BusSocket)),
+            (USER_PRIVATE, "/run/user/1000/systemd/private", Some(WatchClass::ManagerSocket)),
         ] {
             machine.user(kind::WATCH, &Watch { watch, path: path.into(), class, owner: None });
         }

@@ -165,7 +165,15 @@ impl Page {
             self.tree("asked by", client, ancestors, requester.ancestors_truncated)?;
             let confidence = self.styled(DIM, requester.confidence);
             let login = requester.login_user.as_ref().map_or_else(|| "nobody".to_owned(), person);
-            self.line("", format_args!("probably ({confidence}), logged in as {login}"))?;
+            match &requester.request {
+                Some(request) => {
+                    self.line(
+                        "",
+                        format_args!("{} ({confidence}), logged in as {login}", printable(request)),
+                    )?;
+                }
+                None => self.line("", format_args!("probably ({confidence}), logged in as {login}"))?,
+            }
         }
         Ok(())
     }

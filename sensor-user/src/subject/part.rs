@@ -64,11 +64,19 @@ pub fn meaning(class: WatchClass, scope: Scope, path: &[u8], relative: usize) ->
         |name, part| Part { name, part, scope, directory: false, provisional: false, type_level: false };
     let relative = path.get(relative..).unwrap_or_default();
     let kind = adjacent::of(class);
+    if class == WatchClass::LinkedDirectory && !relative.is_empty() {
+        return linked_directory(path, relative, part);
+    }
     if relative.is_empty() {
         let single = std::str::from_utf8(path).is_ok_and(|path| adjacent::is_file(class, path));
         return Meaning::Part(if single {
             let leaf = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
-            part(leaf, kind.map_or(UnitPart::RcLocal, |kind| kind.part))
+            let is = match class {
+                WatchClass::LinkedUnit => UnitPart::Fragment,
+                WatchClass::ServiceProgram => UnitPart::Program,
+                _ => kind.map_or(UnitPart::RcLocal, |kind| kind.part),
+            };
+            part(leaf, is)
         } else {
             Part { directory: true, ..part(b"", UnitPart::Directory) }
         });
@@ -101,7 +109,11 @@ pub fn meaning(class: WatchClass, scope: Scope, path: &[u8], relative: usize) ->
             Some(script) if second.is_none() => Meaning::Part(part(script, UnitPart::RunlevelLink)),
             _ => Meaning::Nothing,
         },
-        WatchClass::ManagerSocket | WatchClass::BusSocket => Meaning::Nothing,
+        WatchClass::ManagerSocket
+        | WatchClass::BusSocket
+        | WatchClass::LinkedUnit
+        | WatchClass::LinkedDirectory
+        | WatchClass::ServiceProgram => Meaning::Nothing,
         // A directory of such scripts; every class that is not named here has a row of its own.
         _ => executable(leaf, second.is_some(), UnitPart::RcLocal, part),
     }
@@ -138,6 +150,28 @@ fn below_unit<'a>(
         return Meaning::Part(Part { type_level: is_type(base), ..part(name, UnitPart::DependencyLink) });
     }
     other(name, part)
+}
+
+/// An entry of a directory that a link called `x.d` or `x.wants` leads to: its own name says which, if it has one of
+/// these, and else its entries do.
+fn linked_directory<'a>(
+    path: &'a [u8],
+    relative: &'a [u8],
+    part: impl Fn(&'a [u8], UnitPart) -> Part<'a>,
+) -> Meaning<'a> {
+    let directory = path[..path.len() - relative.len()].strip_suffix(b"/").unwrap_or_default();
+    let directory = directory.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+    match below_unit(directory, relative, &part) {
+        Meaning::Part(Part { part: UnitPart::Other, .. }) if is_unit(relative) => {
+            Meaning::Part(part(relative, UnitPart::DependencyLink))
+        }
+        Meaning::Part(Part { part: UnitPart::Other, .. })
+            if relative.ends_with(b".conf") && !relative.contains(&b'/') =>
+        {
+            Meaning::Part(part(directory, UnitPart::DropIn))
+        }
+        meaning => meaning,
+    }
 }
 
 /// The unit whose `.wants`, `.requires` or `.upholds` directory `name` is, or the type of which it is every unit's
@@ -260,6 +294,24 @@ mod tests {
             (RcLocal, "boot.local~", "temporary"),
         ] {
             assert_eq!(say(class, relative), expected, "{class:?} {relative}");
+        }
+    }
+
+    #[test]
+    fn what_links_lead_to() {
+        for (class, path, relative, expected) in [
+            (WatchClass::LinkedUnit, "/opt/evil.service", 17, "Fragment evil.service"),
+            (WatchClass::ServiceProgram, "/opt/run.sh", 11, "Program run.sh"),
+            (WatchClass::LinkedDirectory, "/opt/d/x.conf", 7, "DropIn d"),
+            (WatchClass::LinkedDirectory, "/opt/ssh.service.d/x.conf", 19, "DropIn ssh.service"),
+            (WatchClass::LinkedDirectory, "/opt/w/evil.service", 7, "DependencyLink evil.service"),
+            (WatchClass::LinkedDirectory, "/opt/w/README", 7, "Other README"),
+        ] {
+            let said = match meaning(class, Scope::System, path.as_bytes(), relative) {
+                Meaning::Part(part) => format!("{:?} {}", part.part, String::from_utf8_lossy(part.name)),
+                other => format!("{other:?}"),
+            };
+            assert_eq!(said, expected, "{path}");
         }
     }
 

@@ -120,6 +120,8 @@ pub enum UnitPart {
     Schedule,
     /// Kernel modules to load.
     KernelModules,
+    /// A program that a unit runs.
+    Program,
     /// The directory itself, or one on the way to it.
     Directory,
     /// A file that is no unit, but lies where units do.

@@ -53,7 +53,7 @@ struct Stream<P> {
     lost: bool,
 }
 
-/// What [`Stream::push`] counts.
+/// What went wrong in streams.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StreamStats {
     /// Times that the place of the next message was lost.
@@ -224,6 +224,15 @@ impl<P: Protocol> Streams<P> {
         connection.stream.push(data, total, stats, each);
         connection.last = Some(Last { before, thread, data: data.to_vec() });
         self.shorten_order();
+    }
+
+    /// Records were dropped, of whatever connection: on none is it known any more where the next message begins. What
+    /// begins a send, or what looks like a message, puts it back in step.
+    pub fn records_lost(&mut self) {
+        for connection in self.connections.values_mut() {
+            connection.stream.lose(&mut self.stats);
+            connection.last = None;
+        }
     }
 
     fn make_room(&mut self) {

@@ -220,6 +220,10 @@ impl Daemon {
             self.tell_overflow(overflow);
         }
         self.contents.exchange(&mut self.stream);
+        let follows: Vec<_> = self.stream.follows().collect();
+        if !follows.is_empty() {
+            self.watching.follow(follows, &self.config, &self.users);
+        }
         self.stream.tick();
         self.send();
         self.health.beat();
@@ -352,6 +356,13 @@ impl Daemon {
             self.metrics.set_decode_errors(reason, total);
         }
         self.metrics.set_contents_refused(self.contents.refused());
+        let streams = stats.streams;
+        self.metrics.set_stream_faults(&[
+            ("lost", streams.lost),
+            ("cut", streams.cut),
+            ("evicted", streams.evicted),
+            ("unmatched", streams.unmatched),
+        ]);
         let lost = |index| self.counters.get(&index, 0).unwrap_or(0);
         self.metrics.set_watch_limits_hit(lost(counter::WALK_CUT), lost(counter::WATCH_FULL));
         for (hook, misses) in self.loaded.recursion_misses() {

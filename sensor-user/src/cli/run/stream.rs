@@ -10,6 +10,7 @@ use sensor_common::record::kind;
 use serde::Serialize;
 
 use crate::config::Config;
+use crate::detect::follow::Follow;
 use crate::event::content::Want;
 use crate::event::encode::{encode_tick, encode_user};
 use crate::event::user::{Host, ToolIdentity, Tools};
@@ -82,6 +83,11 @@ impl Stream {
     /// Brings out what is held back.
     pub fn drain(&mut self) {
         self.pipeline.drain(&mut self.alerts);
+    }
+
+    /// Files that are to be watched from now on.
+    pub fn follows(&mut self) -> std::vec::Drain<'_, Follow> {
+        self.pipeline.follows()
     }
 
     /// Files that the pipeline wants to know the content of.

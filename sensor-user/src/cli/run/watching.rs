@@ -8,6 +8,7 @@ use sensor_common::watch;
 use zerocopy::FromBytes;
 
 use crate::config::Config;
+use crate::detect::follow::Follow;
 use crate::event::decode::{Event, decode};
 use crate::event::user::Watch;
 use crate::probe::fanotify::FanotifyMarker;
@@ -59,7 +60,9 @@ pub struct Watching {
     set: Set,
     root: &'static str,
     known: HashMap<u32, Watch>,
-    mounts: Vec<Spec>,
+    /// What was mounted below a watched directory, and what units lead to.
+    found: Vec<Spec>,
+    mounts: usize,
     due: [Option<Instant>; LOOK_AGAIN.len()],
     patrol: Instant,
     users_changed: bool,
@@ -77,7 +80,8 @@ impl Watching {
             set,
             root,
             known: HashMap::new(),
-            mounts: Vec::new(),
+            found: Vec::new(),
+            mounts: 0,
             due: [None; LOOK_AGAIN.len()],
             patrol: Instant::now(),
             users_changed: false,
@@ -87,7 +91,7 @@ impl Watching {
     /// Other paths, or other users.
     pub fn reconfigure(&mut self, config: &Config, users: &[User]) {
         let mut all = specs(config, users);
-        all.extend(self.mounts.iter().cloned());
+        all.extend(self.found.iter().cloned());
         on!(&mut self.set, set => set.set_specs(all));
         self.users_changed = false;
         self.look_again();
@@ -125,13 +129,24 @@ impl Watching {
         }
         if fixed.header.kind == kind::MOUNT && fixed.matched == watch::SUBTREE && fixed.path.length > 0 {
             let spec = Spec { path, class: place.class, owner: place.owner };
-            if self.mounts.len() < MOUNTS_MAX && !self.mounts.contains(&spec) {
-                self.mounts.push(spec);
+            if self.mounts < MOUNTS_MAX && !self.found.contains(&spec) {
+                self.mounts += 1;
+                self.found.push(spec);
                 let mut all = specs(config, users);
-                all.extend(self.mounts.iter().cloned());
+                all.extend(self.found.iter().cloned());
                 on!(&mut self.set, set => set.set_specs(all));
             }
         }
+    }
+
+    /// Watches what units lead to, beside the configured paths.
+    pub fn follow(&mut self, files: Vec<Follow>, config: &Config, users: &[User]) {
+        let spec = |file: Follow| Spec { path: file.path, class: Some(file.class), owner: None };
+        self.found.extend(files.into_iter().map(spec));
+        let mut all = specs(config, users);
+        all.extend(self.found.iter().cloned());
+        on!(&mut self.set, set => set.set_specs(all));
+        self.look_again();
     }
 
     /// Walks all paths soon, and again a little later.

@@ -53,6 +53,7 @@ impl Detector {
             UnitPart::InitScript => &rules::INIT_SCRIPT_WRITTEN,
             UnitPart::RunlevelLink => &rules::RUNLEVEL_LINK_SET,
             UnitPart::RcLocal => &rules::RC_LOCAL_WRITTEN,
+            UnitPart::Program => &rules::PROGRAM_WRITTEN,
             UnitPart::Other if matches!(case.place, Place::ByAnotherName { .. }) => &rules::UNIT_WRITTEN,
             UnitPart::Other => &rules::DIRECTORY_FILE_WRITTEN,
             // Other parts have a row of their own.

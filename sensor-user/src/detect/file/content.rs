@@ -91,6 +91,9 @@ impl Detector {
         };
         let before: Vec<Option<Effective>> = awaiting.iter().map(|one| effective(&self.units, one)).collect();
         self.units.take(content);
+        if let Found::Symlink { end, .. } = &content.found {
+            self.follow_link(&content.path, end);
+        }
         let is_directory = matches!(content.found.end(), Found::Directory { .. });
         if let Found::Directory { names, .. } = content.found.end() {
             if !content.baseline {
@@ -101,6 +104,7 @@ impl Detector {
             describe(&mut one.finding, &content.found);
             if let Some(after) = effective(&self.units, &one) {
                 weigh(&mut one.finding, before.as_ref(), &after, self.units.packaged());
+                self.follow_programs(&after);
             }
             one.finding.awaits_content = false;
             // Of a directory more is to come: it is told when its time is up.

@@ -28,6 +28,7 @@ use crate::event::decode::FileEvent;
 use crate::event::path::{lossy, until_nul};
 use crate::lineage::Lineage;
 use crate::subject::adjacent;
+use crate::subject::dbus::request::Verb;
 use crate::subject::part::{Meaning, Part, meaning};
 use crate::subject::place::Place;
 use crate::subject::service::{Scope, UnitPart};
@@ -48,7 +49,7 @@ impl Detector {
         &mut self,
         who: Option<Who>,
         event: &FileEvent<'_>,
-        lineage: &Lineage,
+        lineage: &mut Lineage,
         out: &mut impl FnMut(Finding),
     ) {
         let record = &event.record;
@@ -89,7 +90,7 @@ impl Detector {
         &mut self,
         who: Option<Who>,
         event: &FileEvent<'_>,
-        lineage: &Lineage,
+        lineage: &mut Lineage,
         (path, place): (&[u8], Place),
         (new, new_place): (&[u8], Place),
         out: &mut impl FnMut(Finding),
@@ -126,7 +127,7 @@ impl Detector {
         &mut self,
         who: Option<Who>,
         event: &FileEvent<'_>,
-        lineage: &Lineage,
+        lineage: &mut Lineage,
         (path, place): (&[u8], Place),
         other: &[u8],
         out: &mut impl FnMut(Finding),
@@ -200,11 +201,11 @@ impl Detector {
     }
 
     /// What a manager does, it does on a client's request.
-    fn ask_client(&self, finding: &mut Finding, unit: &[u8], lineage: &Lineage) {
+    fn ask_client(&self, finding: &mut Finding, unit: &[u8], lineage: &mut Lineage) {
         let Some(who) = finding.who.filter(|who| Self::is_manager(lineage, who.handle)) else { return };
         finding.reason(0, "made by the service manager on a client's request");
         finding.requester =
-            self.clients.requester(lineage, finding.boottime_ns, unit).filter(|client| *client != who.handle);
+            self.requester(who.handle, finding.boottime_ns, unit, Verb::changes_files, lineage).map(Box::new);
     }
 }
 

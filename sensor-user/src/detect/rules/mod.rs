@@ -40,7 +40,7 @@ pub static RECORDS_LOST: Rule = Rule {
 };
 
 /// Every rule.
-pub static RULES: [&Rule; 49] = [
+pub static RULES: [&Rule; 53] = [
     &UNIT_WRITTEN,
     &UNIT_ENABLED,
     &UNIT_LINKED,
@@ -87,6 +87,10 @@ pub static RULES: [&Rule; 49] = [
     &STARTUP_ENTRY_ATTRIBUTES,
     &STARTUP_ENTRY_MASKED,
     &RESTART_POLICY_SET,
+    &PROGRAM_WRITTEN,
+    &REQUEST_FROM_CONTAINER,
+    &MANAGER_ENVIRONMENT_SET,
+    &UNIT_MOUNTED_INTO,
     &SERVICE_UNEXPLAINED,
     &UNIT_CHANGED_UNSEEN,
     &RECORDS_LOST,

@@ -1,6 +1,9 @@
 //! Units, drop-ins, generators and scripts of the service manager.
 
-use super::techniques::{DISABLE_TOOLS, INITIALIZATION_SCRIPTS, RC_SCRIPTS, SYSTEMCTL, SYSTEMD_SERVICE};
+use super::techniques::{
+    COMPROMISED_BINARY, DISABLE_TOOLS, DYNAMIC_LINKER, ESCAPE_TO_HOST, INITIALIZATION_SCRIPTS, RC_SCRIPTS,
+    SYSTEMCTL, SYSTEMD_SERVICE,
+};
 use super::{CONFIGURATION, PACKAGES};
 use crate::detect::rule::{Rule, Severity};
 
@@ -191,6 +194,53 @@ pub static DIRECTORY_FILE_WRITTEN: Rule = Rule {
     description: "A file whose name systemd does not load was put into a unit directory: a program for a unit to \
         run is sometimes hidden there.",
     false_positives: &["README files and the like that a package brings."],
+};
+
+/// A container that commands the host's service manager.
+pub static REQUEST_FROM_CONTAINER: Rule = Rule {
+    id: "systemd.request.from-container",
+    name: "A container asked the host's service manager to act",
+    severity: Severity::High,
+    techniques: &[SYSTEMD_SERVICE, ESCAPE_TO_HOST],
+    description: "A process in a container sent a request to PID 1, over the manager's own socket or the system bus: \
+        the socket was mounted into the container, or it shares the host's directories. Whatever PID 1 does for it, it \
+        does as root on the host. Look at the container's mounts, and at what was asked for.",
+    false_positives: &["Containers that administer their host (Cockpit, node agents)."],
+};
+
+/// Variables for every service.
+pub static MANAGER_ENVIRONMENT_SET: Rule = Rule {
+    id: "systemd.environment.set",
+    name: "The environment of a service manager was changed",
+    severity: Severity::Low,
+    techniques: &[DYNAMIC_LINKER, SYSTEMD_SERVICE],
+    description: "A client set variables in a service manager (`systemctl set-environment`, SetEnvironment over D-Bus): \
+        no file changes, and every service that is started later inherits them. `systemctl show-environment` shows \
+        them, `systemctl unset-environment NAME` removes one.",
+    false_positives: &["Graphical sessions import their variables into the user's manager."],
+};
+
+/// Other files in a service's view.
+pub static UNIT_MOUNTED_INTO: Rule = Rule {
+    id: "systemd.unit.mounted-into",
+    name: "Something was mounted into a running service",
+    severity: Severity::Medium,
+    techniques: &[SYSTEMD_SERVICE],
+    description: "A client had the service manager mount a directory or an image into the view of a running service \
+        (`systemctl bind`, `systemctl mount-image`): the service then reads, or runs, other files than the host shows.",
+    false_positives: &["An administrator who gives a service access to a directory."],
+};
+
+/// What a service runs.
+pub static PROGRAM_WRITTEN: Rule = Rule {
+    id: "systemd.program.written",
+    name: "A program that a service runs was written",
+    severity: Severity::Medium,
+    techniques: &[SYSTEMD_SERVICE, COMPROMISED_BINARY],
+    description: "A program or script outside of the packages' directories, which a unit that changed under the \
+        sensor's eyes runs, was written or replaced: the service runs something else from its next start on. Look at \
+        what it is now, and at who wrote it.",
+    false_positives: &["A service that is being developed or deployed.", CONFIGURATION],
 };
 
 /// A service that is in no file.

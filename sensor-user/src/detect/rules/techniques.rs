@@ -132,6 +132,20 @@ pub(in crate::detect) const PRE_OS_BOOT: Technique = Technique {
     tactics: &[("TA0005", "Defense Evasion"), ("TA0003", "Persistence")],
 };
 
+pub(in crate::detect) const COMPROMISED_BINARY: Technique = Technique {
+    id: "T1554",
+    technique: "Compromise Host Software Binary",
+    subtechnique: None,
+    tactics: &[("TA0003", "Persistence")],
+};
+
+pub(in crate::detect) const ESCAPE_TO_HOST: Technique = Technique {
+    id: "T1611",
+    technique: "Escape to Host",
+    subtechnique: None,
+    tactics: &[("TA0004", "Privilege Escalation")],
+};
+
 pub(in crate::detect) const DYNAMIC_LINKER: Technique = Technique {
     id: "T1574.006",
     technique: "Hijack Execution Flow",

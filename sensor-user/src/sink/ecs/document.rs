@@ -381,8 +381,12 @@ pub struct Ancestor<'a> {
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(JsonSchema))]
 pub struct Requester<'a> {
-    /// How it was found; `recent-client` is no proof.
+    /// How it was found: `request` (read, and names what was done), `recent-request` (read, and names something else),
+    /// `recent-client` (ran at that time: no proof).
     pub confidence: &'static str,
+    /// What it asked for, in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request: Option<&'a str>,
     /// The client, its parent, and so on to PID 1.
     pub processes: Vec<Ancestor<'a>>,
     /// Ancestors beyond the bound, or of no longer known processes, were left out.

@@ -303,6 +303,7 @@ fn svcsensor(alert: &Alert) -> Svcsensor<'_> {
         ancestors_truncated: actor.ancestors_truncated,
         on_behalf_of: actor.on_behalf_of.as_ref().map(|requester| Requester {
             confidence: requester.confidence,
+            request: requester.request.as_deref(),
             processes: line(alert, &requester.processes),
             ancestors_truncated: requester.ancestors_truncated,
             login_user: requester.login_user.as_ref().map(user),

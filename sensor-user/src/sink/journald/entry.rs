@@ -125,6 +125,7 @@ impl Entry {
         entry.lines("SVCSENSOR_ANCESTORS", &actor.ancestors);
         if let Some(requester) = &actor.on_behalf_of {
             entry.lines("SVCSENSOR_ON_BEHALF_OF", &requester.processes);
+            entry.field_if("SVCSENSOR_REQUEST", requester.request.as_deref());
         }
         entry.field("SVCSENSOR_USER", &name_of(&process.user));
         entry.field_if("SVCSENSOR_LOGIN_USER", actor.login_user.as_ref().map(name_of).as_deref());

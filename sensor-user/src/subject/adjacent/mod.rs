@@ -3,9 +3,8 @@
 //! A [`Kind`] says where such things lie, which names count there, and what a sentence calls them. Which rule tells
 //! of them is in `detect::rules::adjacent`.
 
-mod table;
-
-pub use self::table::KINDS;
+mod others;
+mod services;
 
 use super::name::{is_hidden_or_backup, is_temporary};
 use super::part::{Meaning, Part};
@@ -56,18 +55,26 @@ pub enum Names {
 /// packages are not told from others it weighs no more than their own.
 pub const PACKAGES: [&str; 3] = ["/usr/lib/", "/lib/", "/usr/share/"];
 
+/// Every row.
+pub fn kinds() -> impl Iterator<Item = &'static Kind> {
+    services::KINDS.iter().chain(others::KINDS)
+}
+
 /// The row of a class; `None` for those of units, generators and System V scripts.
 pub fn of(class: WatchClass) -> Option<&'static Kind> {
-    KINDS.iter().find(|kind| kind.class == class)
+    kinds().find(|kind| kind.class == class)
 }
 
 /// The row of a part.
 pub fn of_part(part: UnitPart) -> Option<&'static Kind> {
-    KINDS.iter().find(|kind| kind.part == part)
+    kinds().find(|kind| kind.part == part)
 }
 
 /// Whether the watched `path` is a single file.
 pub fn is_file(class: WatchClass, path: &str) -> bool {
+    if matches!(class, WatchClass::LinkedUnit | WatchClass::ServiceProgram) {
+        return true;
+    }
     if class == WatchClass::RcLocal {
         return last(path) != "rc.local.d";
     }

@@ -20,9 +20,9 @@ fn say(class: WatchClass, relative: &str) -> String {
 
 #[test]
 fn each_class_and_part_has_one_row() {
-    for (at, kind) in KINDS.iter().enumerate() {
+    for (at, kind) in kinds().enumerate() {
         let same = |other: &Kind| other.class == kind.class || other.part == kind.part;
-        assert_eq!(KINDS.iter().position(same), Some(at), "{:?} twice", kind.class);
+        assert_eq!(kinds().position(same), Some(at), "{:?} twice", kind.class);
         for path in kind.paths {
             let name = last(path);
             assert!(name != "*" || kind.files.is_empty(), "{path}: a file or not?");
@@ -111,7 +111,7 @@ fn single_files_scopes_and_packages() {
 proptest! {
     #[test]
     fn no_path_panics_and_a_name_is_part_of_it(relative in proptest::collection::vec(any::<u8>(), 1..80)) {
-        for kind in KINDS {
+        for kind in kinds() {
             if let Meaning::Part(part) = kind.meaning(Scope::System, &relative) {
                 prop_assert!(relative.windows(part.name.len().max(1)).any(|window| window == part.name)
                     || part.name.is_empty());

@@ -60,7 +60,7 @@ pub fn request(call: &Call<'_>) -> Option<ManagerRequest> {
         request.take_up(argument, *means);
     }
     if request.verb == Verb::Start && arguments.iter().any(|argument| argument.text() == Some("stop")) {
-        let of_type = if object_is_unit { 0 } else { 1 };
+        let of_type = usize::from(!object_is_unit);
         if call.member.starts_with("Enqueue") && arguments.get(of_type).and_then(Value::text) == Some("stop")
         {
             request.verb = Verb::Stop;

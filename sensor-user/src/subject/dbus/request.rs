@@ -199,7 +199,7 @@ fn is_template_of(named: &str, unit: &str) -> bool {
     unit.strip_prefix(prefix).and_then(|rest| rest.strip_prefix("@.")) == Some(suffix)
 }
 
-/// A sentence: "to enable evil.service (EnableUnitFiles)".
+/// A sentence: `to enable evil.service (EnableUnitFiles)`.
 impl fmt::Display for ManagerRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const SHOWN: usize = 5;

@@ -3,6 +3,8 @@
 use proptest::prelude::*;
 use sensor_common::record::{Header, IpcRecord, TaskContext, flags};
 
+use super::super::stream::MESSAGE_MAX;
+use super::super::stream::StreamStats;
 use super::request::Verb;
 use super::*;
 use crate::event::decode::{Event, decode};
@@ -190,7 +192,7 @@ fn a_request_is_found_however_the_bytes_are_cut_up() {
         let mut feed = Feed::new();
         whole.chunks(size).for_each(|part| feed.send(part));
         assert_eq!(feed.said, [ENABLED, ENABLED], "in pieces of {size}");
-        assert_eq!(feed.connections.stats(), Default::default());
+        assert_eq!(feed.connections.stats(), StreamStats::default());
     }
 }
 
@@ -233,6 +235,22 @@ fn what_the_kernel_did_not_copy_is_stepped_over() {
 }
 
 #[test]
+fn after_a_loss_the_next_message_is_found() {
+    let message = enable("evil.service");
+    let mut feed = Feed::new();
+    feed.send(&[AUTH, &message[..50]].concat());
+    feed.connections.records_lost();
+    feed.send(&message);
+    assert_eq!((feed.said.len(), feed.connections.stats().lost), (1, 1));
+    // Where the end of the authentication was lost, or only its end was seen.
+    let mut feed = Feed::new();
+    feed.send(b"AGREE\r\nBEGIN\r\n");
+    feed.send(&message);
+    feed.send(&[b"\0AUTH EXTERNAL\r\nBEGIN\r\n", &message[..]].concat());
+    assert_eq!(feed.said, [ENABLED, ENABLED]);
+}
+
+#[test]
 fn a_send_that_fails_or_is_cut_short_leaves_the_stream_in_step() {
     let message = enable("evil.service");
     let mut feed = Feed::new();
@@ -247,7 +265,7 @@ fn a_send_that_fails_or_is_cut_short_leaves_the_stream_in_step() {
     assert_eq!(feed.said, [ENABLED, ENABLED, ENABLED], "each attempt is told");
     feed.send(&enable("next.service"));
     assert_eq!(feed.said.len(), 4);
-    assert_eq!(feed.connections.stats(), Default::default());
+    assert_eq!(feed.connections.stats(), StreamStats::default());
     // A result of another thread's belongs to nothing.
     let mut other = record(1, 0);
     other.task.tid = 10;
