@@ -9,7 +9,7 @@ fact hostile.rss-before "$(memory VmRSS)"
 step hostile.large
 {
     printf '[Service]\nExecStart=/bin/true\n'
-    yes 'Environment=A=0123456789012345678901234567890123456789012345678901234567890123456789' | head -c 10485760
+    yes 2>/dev/null 'Environment=A=0123456789012345678901234567890123456789012345678901234567890123456789' | head -c 10485760
 } >$units/hostile-large.service
 step hostile.line
 {

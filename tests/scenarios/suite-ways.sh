@@ -38,7 +38,8 @@ ln -s ../way-wanted.service $etc/multi-user.target.wants/way-wanted.service
 step way.editor
 printf '#!/bin/sh\nprintf "[Service]\\nExecStartPost=/opt/suite/agent\\n" >"$1"\n' >/opt/suite/editor
 chmod +x /opt/suite/editor
-SYSTEMD_EDITOR=/opt/suite/editor systemctl edit cron.service </dev/null
+# It wants a terminal.
+SYSTEMD_EDITOR=/opt/suite/editor script --quiet --command "systemctl edit cron.service" /dev/null </dev/null
 step way.systemctl-link
 systemctl link /tmp/way-link.service
 step way.set-property

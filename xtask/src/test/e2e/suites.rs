@@ -182,7 +182,7 @@ fn items() -> Vec<Item> {
         item("suite.atomic-init-enable", RUNLEVEL, "medium", "/etc/rc3.d/S01suite-atomic", SERVICE),
         item(
             "suite.atomic-bsd",
-            "adjacent.local-rc.written",
+            "init.service.written",
             "low",
             "/usr/local/etc/rc.d/suite-atomic",
             SERVICE,
