@@ -94,8 +94,9 @@ for file in large line nuls random fifo renamed linked device zeros terminal soc
 done
 told $units/cron.service.d || told $units/cron.service.d/zz-last.conf
 verdict hostile.told.drop-ins $? "no alert about the drop-ins of cron.service"
-# Left in place it would be in force for whatever comes after.
-rm -rf $units/hostile-* $units/cron.service.d $units/xxxx*
+# Left in place they would be in force for whatever comes after.
+mv $units/cron.service.d /var/tmp/hostile.d
+rm -rf $units/hostile-* $units/xxxx*
 systemctl daemon-reload
 step hostile.end
 sleep 1

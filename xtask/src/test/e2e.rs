@@ -126,16 +126,19 @@ fn boot(program: &Path, plan: &Plan) -> Result<Guest> {
     vm.files = files(program, plan)?;
     // Two minutes on an idle machine; machines that others share are slower by a factor of 2 to 3.
     vm.hardware.limit = Duration::from_secs(500 + u64::from(plan.changes) / 5);
-    let mut talk = Vec::new();
+    let (mut talk, mut all) = (Vec::new(), Vec::new());
     let outcome = vm.run(&mut |line| {
+        all.push(line.to_owned());
         let told = ["alert ", "entry ", "metric ", "pretty ", "recording ", "change "]
             .iter()
             .any(|word| line.starts_with(word));
         if !told {
             talk.push(line.to_owned());
         }
-    })?;
-    save(plan, &outcome.lines)?;
+    });
+    // Whatever became of it.
+    save(plan, &all)?;
+    let outcome = outcome?;
     let told = Transcript::read(&outcome.lines)
         .with_context(|| format!("{}\n{}", talk.join("\n"), outcome.console))?;
     Ok(Guest { told, talk, status: outcome.status, elapsed: outcome.elapsed })

@@ -180,13 +180,7 @@ fn items() -> Vec<Item> {
         item("suite.atomic-init-script", SCRIPT, "high", "/etc/init.d/suite-atomic", SERVICE),
         item("suite.atomic-init-executable", SCRIPT, "high", "/etc/init.d/suite-atomic", SERVICE),
         item("suite.atomic-init-enable", RUNLEVEL, "medium", "/etc/rc3.d/S01suite-atomic", SERVICE),
-        item(
-            "suite.atomic-bsd",
-            "init.service.written",
-            "low",
-            "/usr/local/etc/rc.d/suite-atomic",
-            SERVICE,
-        ),
+        item("suite.atomic-bsd", "init.service.written", "low", "/usr/local/etc/rc.d/suite-atomic", SERVICE),
         item("suite.atomic-timer-service", WRITTEN, "high", etc!("suite-timer.service"), SERVICE),
         item("suite.atomic-timer", WRITTEN, "high", etc!("suite-timer.timer"), TIMER),
         item(
