@@ -116,9 +116,7 @@ fn a_burst_of_changes_is_told_without_putting_each_unit_together() {
     let alerts = machine.alerts();
     assert_eq!(alerts.len(), 600);
     let looked = alerts.iter().filter(|alert| changes(alert).contains("/tmp/payload")).count();
-    let said = |alert: &&crate::incident::alert::Alert| {
-        alert.reasons.iter().any(|reason| reason.text.contains("was not looked at"))
-    };
+    let said = |alert: &&Alert| alert.reasons.iter().any(|reason| reason.text.contains("was not looked at"));
     let passed_over = alerts.iter().filter(said).count();
     assert!(looked >= 100 && passed_over >= 100, "{looked} and {passed_over}");
     assert_eq!(looked + passed_over, 600);
