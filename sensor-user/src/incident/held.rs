@@ -6,7 +6,6 @@ use super::HOLD_NS;
 use super::alert::Reason;
 use super::weight::weight;
 use crate::detect::finding::{Finding, Phase};
-use crate::detect::rule::Rule;
 use crate::detect::rules;
 use crate::lineage::actor::Actor;
 
@@ -45,20 +44,25 @@ impl Incident {
         if !self.actions.contains(&later.action) {
             self.actions.push(later.action);
         }
-        // Content outweighs attributes, and a rule that has both names the content.
-        let is_attributes = |rule: &Rule| {
-            [&rules::UNIT_ATTRIBUTES, &rules::STARTUP_ENTRY_ATTRIBUTES]
-                .iter()
-                .any(|known| known.id == rule.id)
-        };
-        if is_attributes(self.finding.rule) && !is_attributes(later.rule) {
-            let attributes = self.finding.rule.name;
+        let skip = if later.rule.id == self.finding.rule.id {
+            None
+        } else if rank(&self.finding) < rank(&later) {
+            // Content outweighs attributes, what is there now what was taken away: a rule that has both names the
+            // former. The other's points are for something else.
+            let outranked = self.finding.rule.name;
             self.finding.rule = later.rule;
-            self.reasons.retain(|reason| reason.text != attributes);
+            self.reasons.retain(|reason| reason.text != outranked);
             let base = reasons.iter().find(|reason| reason.text == later.rule.name).cloned();
             self.reasons.splice(0..0, base);
-        }
-        let skip = is_attributes(later.rule).then_some(later.rule.name);
+            if is_removal(&self.finding) {
+                self.finding.event_type = later.event_type;
+                self.finding.action = later.action;
+                self.finding.file = later.file.clone();
+            }
+            None
+        } else {
+            Some(later.rule.name)
+        };
         for reason in reasons {
             if Some(reason.text.as_str()) != skip && !self.reasons.contains(&reason) {
                 self.reasons.push(reason);
@@ -82,6 +86,22 @@ impl Incident {
             self.actor = actor;
         }
     }
+}
+
+/// Of two findings about one subject that with the greater rank names the incident.
+fn rank(finding: &Finding) -> u8 {
+    let attributes = [&rules::UNIT_ATTRIBUTES, &rules::STARTUP_ENTRY_ATTRIBUTES];
+    if attributes.iter().any(|known| known.id == finding.rule.id) {
+        0
+    } else if is_removal(finding) {
+        1
+    } else {
+        2
+    }
+}
+
+fn is_removal(finding: &Finding) -> bool {
+    finding.event_type == "deletion"
 }
 
 type Key = (String, (u32, u64));

@@ -354,3 +354,16 @@ fn a_users_manager_is_known_by_its_file_though_the_device_is_told_otherwise() {
     machine.symlink(false_one, USER, "default.target.wants/y.service", "../y.service");
     assert_eq!(machine.one().actor.on_behalf_of, None);
 }
+
+#[test]
+fn an_editor_that_moves_the_old_unit_aside_wrote_it() {
+    let mut machine = Machine::new();
+    machine.answers = false;
+    machine.rename(shell(), (SYSTEM, "x.service"), (SYSTEM, "x.service~"));
+    machine.write(shell(), SYSTEM, "x.service");
+    machine.tick(SECOND);
+    let alert = machine.one();
+    assert_eq!((alert.rule.id, alert.score), ("systemd.unit.written", 70));
+    assert!(alert.summary.ends_with("wrote unit x.service in /etc/systemd/system"), "{}", alert.summary);
+    assert_eq!(alert.actions[0], "file_rename");
+}
