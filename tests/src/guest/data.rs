@@ -149,7 +149,7 @@ pub fn open(at: &Place) -> Result<OwnedFd> {
     Ok(OpenOptions::new().write(true).open(at.at("a"))?.into())
 }
 
-/// `:b` into an open file, by copy_file_range(2).
+/// `:b` into an open file, by `copy_file_range(2)`.
 ///
 /// # Errors
 /// Where the kernel refuses.

@@ -14,7 +14,6 @@ use crate::{ebpf, matrix, sh};
 
 pub use guest::{Programs, btrfs};
 
-
 /// Run the tests: all of them, or some stages
 ///
 /// Stages that need a virtual machine fetch and build one the first time, and need no KVM. All stages run, whichever

@@ -104,13 +104,8 @@ fn number(error: &Error) -> Option<i32> {
 
 impl Cell<'_> {
     /// The place where the filesystems are reached below another directory.
-    pub fn below(&self, prefix: &str) -> Result<Place> {
-        Ok(self.host.reached_at(format!("{prefix}{}", self.host.mount.display())))
-    }
-
-    /// The place where this filesystem is reached at another mount point.
-    pub fn at_mount(&self, mount: &str) -> Result<Place> {
-        Ok(self.host.reached_at(mount))
+    pub fn below(&self, prefix: &str) -> Place {
+        self.host.reached_at(format!("{prefix}{}", self.host.mount.display()))
     }
 
     /// Does it in a process of its own, and returns the process's id and what it said.

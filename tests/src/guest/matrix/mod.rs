@@ -92,7 +92,7 @@ pub fn run_all(backend: Backend, results: &mut Results) -> Result<()> {
             match outcome {
                 Ok(None) => results.report(&format!("{name}\tseen\t-\t-"), Ok(())),
                 Ok(Some(reason)) => {
-                    results.report(&format!("{name}\t{}\t{}", reason.why, reason.because), Ok(()))
+                    results.report(&format!("{name}\t{}\t{}", reason.why, reason.because), Ok(()));
                 }
                 Err(error) => results.report(&name, Err(error)),
             }
@@ -163,7 +163,7 @@ fn outcome(
     way: &Way,
     operation: &Operation,
 ) -> Result<Option<&'static reasons::Reason>> {
-    let find = |fits: &dyn Fn(Why) -> bool| reasons::find(way.name, operation.name, fits);
+    let find = |fits: &dyn Fn(Why) -> bool| reasons::find(way.name, operation.name, scene.kernel, fits);
     let Some(cell) = Cell::new(way, operation, scene) else {
         return Ok(Some(find(&|why| why == Why::Apart).context("no reason why it is not tried")?));
     };
@@ -246,4 +246,30 @@ fn fingerprint(directory: &Path) -> Result<Vec<String>> {
     }
     found.sort();
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_committed_document_has_every_row_and_column() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/EVASION.md");
+        let document = fs::read_to_string(path).unwrap();
+        let (ways, operations) = (ways::all(), operations::all().unwrap());
+        let titles = ways.iter().map(|way| (way.name, way.what));
+        for (name, what) in titles.chain(operations.iter().map(|operation| (operation.name, operation.what)))
+        {
+            let line = format!("- `{name}`: {what}");
+            assert!(document.lines().any(|known| known == line), "docs/EVASION.md lacks {line:?}");
+        }
+        for way in &ways {
+            let cells: usize = document
+                .lines()
+                .filter(|line| line.starts_with(&format!("| {} |", way.name)))
+                .map(|row| row.matches('|').count() - 2)
+                .sum();
+            assert_eq!(cells, operations.len(), "cells of {}", way.name);
+        }
+    }
 }

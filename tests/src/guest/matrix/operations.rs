@@ -70,16 +70,16 @@ pub fn all() -> Result<Vec<Operation>> {
             ..of("truncate", "truncate", "truncate(2), ftruncate(2)", CONTENT, &["truncate a"])? },
         Operation { on_file: Some(|_, file| data::store(file)),
             ..of("write-to-a-mapping-after-close", "mmap", "store to a shared mapping", CONTENT, &["mmap_write a|open_write a"])? },
-        Operation { on_file: Some(|at, file| data::copy_file_range(at, &file)),
+        Operation { arrange: other_content, on_file: Some(|at, file| data::copy_file_range(at, &file)),
             ..of("copy_file_range", "copy_range", "copy_file_range(2)", CONTENT, &["close_write a"])? },
-        Operation { on_file: Some(|at, file| data::sendfile(at, &file)),
+        Operation { arrange: other_content, on_file: Some(|at, file| data::sendfile(at, &file)),
             ..of("sendfile", "sendfile", "sendfile(2)", CONTENT, &["close_write a"])? },
         Operation { on_file: Some(|at, file| data::splice(at, &file)), by_ring: Some(ring::splice),
             ..of("splice", "splice", "splice(2) from a pipe", CONTENT, &["close_write a"])? },
         Operation { on_file: Some(|_, file| punch(&file)), by_ring: Some(ring::punch),
             ..own("punch", "fallocate(2), punching a hole", CONTENT, &["a"], |at| punch(&data::open(at)?), &["close_write a"]) },
-        Operation { on_file: Some(clone), shares_blocks: true,
-            ..own("FICLONE", "ioctl FICLONE (btrfs)", CONTENT, &["a", ":b"], |at| clone(at, data::open(at)?), &["close_write a"]) },
+        Operation { arrange: other_content, on_file: Some(|at, file| clone(at, &file)), shares_blocks: true,
+            ..own("FICLONE", "ioctl FICLONE (btrfs)", CONTENT, &["a", ":b"], |at| clone(at, &data::open(at)?), &["close_write a"]) },
         Operation { arrange: second_name, by_ring: Some(|at, how| ring::write(at, how, ":b", 0)),
             ..own("other_link", "write through a hard link outside that is older than the sensor", CONTENT, &["a"],
                 |at| write(at, ":b"), &["close_write :b"]) },
@@ -138,6 +138,11 @@ fn own(
     }
 }
 
+/// What is copied differs from what is there.
+fn other_content(at: &Place, _: &Place) -> Result<()> {
+    Ok(fs::write(at.at(":b"), "new")?)
+}
+
 fn second_name(at: &Place, _: &Place) -> Result<()> {
     Ok(fs::hard_link(at.at("a"), at.at(":b"))?)
 }
@@ -166,7 +171,7 @@ fn punch(file: &impl AsFd) -> Result<()> {
     rustix::fs::fallocate(file, flags, 0, 2).context("fallocate")
 }
 
-fn clone(at: &Place, to: OwnedFd) -> Result<()> {
+fn clone(at: &Place, to: &OwnedFd) -> Result<()> {
     let from = fs::File::open(at.at(":b"))?;
     // SAFETY: two open descriptors; the request takes the second as a number (ioctl_ficlone(2)).
     let cloned = unsafe { libc::ioctl(to.as_raw_fd(), libc::FICLONE, from.as_raw_fd()) };
