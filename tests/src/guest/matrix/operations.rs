@@ -84,7 +84,7 @@ pub fn all() -> Result<Vec<Operation>> {
             ..own("other_link", "write through a hard link outside that is older than the sensor", CONTENT, &["a"],
                 |at| write(at, ":b"), &["close_write :b"]) },
         Operation { arrange: target_outside, by_ring: Some(|at, how| ring::write(at, how, ":b", 0)),
-            ..own("link_target", "write to the file outside to which a unit is a symlink (C4)", CONTENT, &[":b"],
+            ..own("link_target", "write to the file outside to which a unit is a symlink", CONTENT, &[":b"],
                 |at| write(at, ":b"), &["close_write a|close_write :b"]) },
 
         Operation { by_ring: Some(ring::rename),
