@@ -136,7 +136,7 @@ pub fn stage(guest: &Path) -> Result<Tally> {
         for (old, new) in committed.lines().zip(printed.lines()).filter(|(old, new)| old != new).take(10) {
             println!("  committed: {old}\n  this run:  {new}");
         }
-        tally.line("not ok");
+        tally.add(Tally::FAILED);
     }
     Ok(tally)
 }

@@ -51,6 +51,8 @@ pub struct Tally {
 impl Tally {
     /// One that held.
     pub const PASSED: Self = Self { passed: 1, failed: 0, skipped: 0 };
+    /// One that did not.
+    pub const FAILED: Self = Self { passed: 0, failed: 1, skipped: 0 };
 
     /// Adds another's.
     pub fn add(&mut self, other: Self) {
