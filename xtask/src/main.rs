@@ -3,6 +3,7 @@
 mod apt;
 mod bench;
 mod ebpf;
+mod matrix;
 mod programs;
 mod run;
 mod sh;
@@ -40,6 +41,7 @@ enum Command {
     Test(test::Args),
     BuildEbpf(ebpf::Args),
     Bench(bench::Args),
+    Matrix(matrix::Args),
     Vm(vm::Args),
 }
 
@@ -50,6 +52,7 @@ fn main() -> anyhow::Result<()> {
         Command::Test(args) => test::main(&args),
         Command::BuildEbpf(args) => ebpf::main(&args),
         Command::Bench(args) => bench::main(&args),
+        Command::Matrix(args) => matrix::main(&args),
         Command::Vm(args) => vm::main(&args),
     }
 }
@@ -94,8 +97,18 @@ mod tests {
         command.build();
         let mut checked = Vec::new();
         check(&mut command, &mut checked);
-        let names =
-            ["", " run", " test", " build-ebpf", " bench", " vm", " vm fetch", " vm boot", " vm debian"];
+        let names = [
+            "",
+            " run",
+            " test",
+            " build-ebpf",
+            " bench",
+            " matrix",
+            " vm",
+            " vm fetch",
+            " vm boot",
+            " vm debian",
+        ];
         assert_eq!(checked, names.map(|name| format!("cargo xtask{name}")));
     }
 }
