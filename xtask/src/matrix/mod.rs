@@ -49,7 +49,7 @@ Exit codes:
 Examples:
   cargo xtask matrix
   cargo xtask matrix -k 6.12 -b fentry
-  cargo xtask matrix --output markdown > docs/EVASION.md";
+  cargo xtask matrix --output markdown   # what docs/EVASION.md holds";
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Output {
