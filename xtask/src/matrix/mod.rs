@@ -1,6 +1,6 @@
 //! `cargo xtask matrix`: what the sensor sees of each operation on a unit, done in each way, on each kernel.
 //!
-//! The guest (`tests/src/guest/matrix`) tries every cell and writes a line for each; [`grid`] reads the lines, [`print`]
+//! The guest (`tests/src/guest/matrix`) tries every cell and writes a line for each; [`grid`] reads the lines, [`mod@print`]
 //! sets kernels side by side.
 
 mod grid;
