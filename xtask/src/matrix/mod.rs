@@ -1,6 +1,6 @@
 //! `cargo xtask matrix`: what the sensor sees of each operation on a unit, done in each way, on each kernel.
 //!
-//! The guest (`tests/src/guest/matrix`) tries every cell and writes a line for each; [`grid`] reads the lines, [`print`]
+//! The guest (`tests/src/guest/matrix`) tries every cell and writes a line for each; [`grid`] reads the lines, [`mod@print`]
 //! sets kernels side by side.
 
 mod grid;
@@ -49,7 +49,7 @@ Exit codes:
 Examples:
   cargo xtask matrix
   cargo xtask matrix -k 6.12 -b fentry
-  cargo xtask matrix --output markdown > docs/EVASION.md";
+  cargo xtask matrix --output markdown   # what docs/EVASION.md holds";
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Output {
