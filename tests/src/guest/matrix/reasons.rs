@@ -127,7 +127,7 @@ const REASONS: &[Reason] = &[
     Reason { kernels: fake_paths, ways: &["overlay-upper"], operations: OPENING, why: Why::Missed,
         because: "before 6.7 the file that overlayfs opens in its layer bears the merged tree's path: the programs walk that, \
             and see what comes with it (create, mkdir, truncate), not the write" },
-    Reason { kernels: fake_paths, ways: &["overlay-upper"], operations: &["other_link"], why: Why::Missed,
+    Reason { kernels: fake_paths, ways: &["overlay-upper"], operations: &["other_link", "link_target"], why: Why::Missed,
         because: "before 6.7 the record has the path below the merged tree's root, not the host's" },
     Reason { kernels: any, ways: &["overlay-upper", "overlay-lower"], operations: &["O_TMPFILE"], why: Why::Refused(EOPNOTSUPP),
         because: "this kernel's overlayfs has no O_TMPFILE yet" },
