@@ -189,9 +189,12 @@ impl Pipeline {
                 }
             }
             UserRecord::Tools(tools) => detector.tools_found(&tools.tools),
-            UserRecord::Surveyed(surveyed) => self.findings.extend(detector.surveyed(surveyed.id)),
+            UserRecord::Surveyed(surveyed) => {
+                self.findings.extend(detector.surveyed(surveyed.id));
+                detector.looked_into(time, surveyed.id, &mut |finding| self.completed.push(finding));
+            }
             UserRecord::FileContent(content) => {
-                detector.content(&content, &mut |finding| self.completed.push(finding));
+                detector.content(time, &content, &mut |finding| self.completed.push(finding));
             }
         }
     }
@@ -240,7 +243,7 @@ impl Pipeline {
         let (connections, connections_max, connection_bytes) = self.detector.connections();
         let (followed, followed_max, unfollowed) = self.detector.followed_files();
         let (units, units_max, unit_bytes, units_refused) = self.detector.unit_files();
-        let (awaited, awaited_max) = self.detector.awaited_contents();
+        let (awaited, awaited_max, passed_over) = self.detector.awaited_contents();
         let plain = |name, entries, capacity| Table { name, entries, capacity, bytes: 0, evicted: 0 };
         Stats {
             received: self.received,
@@ -274,7 +277,7 @@ impl Pipeline {
                 Table { bytes: unit_bytes, evicted: units_refused, ..plain("unit_files", units, units_max) },
                 Table { bytes: connection_bytes, ..plain("connections", connections, connections_max) },
                 Table { evicted: unfollowed, ..plain("followed_files", followed, followed_max) },
-                plain("awaited_contents", awaited, awaited_max),
+                Table { evicted: passed_over, ..plain("awaited_contents", awaited, awaited_max) },
                 Table { bytes: held.bytes(), ..plain("held", held.len(), 0) },
                 Table { bytes: repeat_bytes, ..plain("windows", windows, windows_max) },
             ],

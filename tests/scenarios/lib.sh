@@ -2,7 +2,7 @@
 #
 # Lines that the host understands (xtask/src/test/e2e): `step NAME TIME`, `fact NAME VALUE`, `ok NAME`,
 # `not ok NAME: EVIDENCE`, `alert JSON`, `entry JSON`, `metric LINE`, `pretty LINE`,
-# `recording BASE64`. All else is talk, shown where something fails.
+# `recording BASE64`, `change PATH TIME` (a change of a file that ended then, in nanoseconds). All else is talk, shown where something fails.
 # shellcheck shell=bash
 
 state=/run/e2e
@@ -51,11 +51,11 @@ eventually() {
 }
 
 # A login of alice at a terminal, by agetty, login and PAM: lineage, session and login user are those of a real one. Her
-# .bash_profile runs the commands given on standard input.
+# .bash_profile runs the commands given on standard input, for at most $1 seconds.
 login_alice() {
     cat >"$state/commands"
     systemctl start e2e-login.service
-    eventually 30 sh -c '! systemctl is-active e2e-login.service' || echo "alice is still logged in"
+    eventually "${1:-30}" sh -c '! systemctl is-active e2e-login.service' || echo "alice is still logged in"
     rm "$state/commands"
 }
 

@@ -3,6 +3,7 @@
 mod apt;
 mod bench;
 mod ebpf;
+mod latency;
 mod matrix;
 mod programs;
 mod run;
@@ -41,6 +42,7 @@ enum Command {
     Test(test::Args),
     BuildEbpf(ebpf::Args),
     Bench(bench::Args),
+    Latency(latency::Args),
     Matrix(matrix::Args),
     Vm(vm::Args),
 }
@@ -52,6 +54,7 @@ fn main() -> anyhow::Result<()> {
         Command::Test(args) => test::main(&args),
         Command::BuildEbpf(args) => ebpf::main(&args),
         Command::Bench(args) => bench::main(&args),
+        Command::Latency(args) => latency::main(&args),
         Command::Matrix(args) => matrix::main(&args),
         Command::Vm(args) => vm::main(&args),
     }
@@ -103,6 +106,7 @@ mod tests {
             " test",
             " build-ebpf",
             " bench",
+            " latency",
             " matrix",
             " vm",
             " vm fetch",

@@ -3,9 +3,10 @@
 use sensor_common::limits::WATCH_ENTRIES;
 use sensor_common::record::{FileRecord, flags};
 
+use super::budget::Budget;
 use super::client::Clients;
 use super::effects::Effects;
-use super::file::{AWAITED_MAX, Awaiting};
+use super::file::{AWAITED_MAX, Awaiting, DIRECTORIES_MAX, Looked};
 use super::finding::{Finding, Who};
 use super::follow::{FOLLOWED_MAX, Followed};
 use super::memory::{Echoes, Excused, Recent};
@@ -56,6 +57,10 @@ pub struct Detector {
     pub(super) written: Recent<Vec<u8>, u64>,
     /// Findings that wait for what a file says, by its path.
     pub(super) awaiting: Recent<Vec<u8>, Vec<Awaiting>>,
+    /// Findings about directories that are being read, by the survey that reads them.
+    pub(super) directories: Recent<u64, Vec<Looked>>,
+    /// For putting units together.
+    pub(super) budget: Budget,
     /// Files that are to be read.
     pub(super) wants: Vec<Want>,
     /// Paths under examination; kept for their capacity.
@@ -89,6 +94,8 @@ impl Default for Detector {
             followed: Followed::default(),
             written: Recent::new(FILES_MAX),
             awaiting: Recent::new(AWAITED_MAX),
+            directories: Recent::new(DIRECTORIES_MAX),
+            budget: Budget::default(),
             wants: Vec::new(),
             path: Vec::new(),
             other: Vec::new(),
@@ -146,9 +153,9 @@ impl Detector {
         self.requests.streams()
     }
 
-    /// Files that findings wait for the content of, and the bound.
-    pub fn awaited_contents(&self) -> (usize, usize) {
-        (self.awaiting.len(), AWAITED_MAX)
+    /// Files that findings wait for the content of, the bound, and those whose unit there was no time for.
+    pub fn awaited_contents(&self) -> (usize, usize, u64) {
+        (self.awaiting.len(), AWAITED_MAX, self.budget.exceeded())
     }
 
     /// Files whose content is to come as `FILE_CONTENT` records; none is waited for longer than a finding is held.

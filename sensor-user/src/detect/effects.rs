@@ -63,6 +63,15 @@ impl Default for Effects {
     }
 }
 
+impl Effects {
+    /// A number that no survey has had.
+    pub(super) fn next_id(&mut self) -> u64 {
+        let id = self.next;
+        self.next += 1;
+        id
+    }
+}
+
 impl Detector {
     /// An execution: is it a service that begins?
     pub fn service_started(&mut self, exec: &ExecEvent<'_>, handle: Handle, lineage: &mut Lineage) {
@@ -75,8 +84,7 @@ impl Detector {
             return;
         }
         self.effects.judged.insert(judged, now);
-        let id = self.effects.next;
-        self.effects.next += 1;
+        let id = self.effects.next_id();
         let paths = self.units.candidates(&service.manager, service.unit.as_bytes());
         self.wants.push(Want::Survey { id, paths });
         let who = Who { handle, task: exec.record.task };

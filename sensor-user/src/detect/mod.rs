@@ -1,6 +1,7 @@
 //! Event, lineage and subject become a finding: a rule and its evidence.
 
-pub mod client;
+pub mod budget;
+mod client;
 pub mod detector;
 mod effects;
 pub mod exec;

@@ -68,10 +68,11 @@ impl Units {
         (self.files.len(), self.files.bytes(), self.refused)
     }
 
-    /// Notes what is at a path now.
-    pub(super) fn take(&mut self, content: &FileContent) {
+    /// Notes what is at a path now; whether that is something else than was known.
+    pub(super) fn take(&mut self, content: &FileContent) -> bool {
         // By the names of its directories, whichever link the path leads through.
-        let Some(path) = self.files.resolve(&content.path, false) else { return };
+        let Some(path) = self.files.resolve(&content.path, false) else { return false };
+        let mut changed = !self.agrees(content);
         let kept = match &content.found {
             Found::Symlink { target, end } => {
                 let linked = self.files.insert_link(&path, target);
@@ -86,11 +87,11 @@ impl Units {
             Found::Regular(file) => self.files.insert_file(&path, &file.content),
             Found::Absent => {
                 self.files.remove(&path);
-                self.files.remove_below(&path);
+                changed |= self.files.remove_below(&path) > 0;
                 Ok(())
             }
             Found::Special { .. } | Found::Unreadable { .. } => {
-                self.files.remove(&path);
+                changed |= self.files.remove(&path);
                 Ok(())
             }
             Found::Directory { .. } => Ok(()),
@@ -100,6 +101,7 @@ impl Units {
         if content.baseline && DISTRIBUTION.contains(&directory) && self.packaged.len() < PACKAGED_MAX {
             self.packaged.insert(name.to_vec());
         }
+        changed
     }
 
     /// Names of units that others imitate.

@@ -83,6 +83,50 @@ fn a_directory_of_drop_ins_is_told_with_what_it_holds() {
 }
 
 #[test]
+fn a_directory_is_weighed_once_with_all_that_it_holds() {
+    let mut machine = Machine::new();
+    let directory = "/etc/systemd/system/evil.service.d";
+    let names = (100..200).map(|number| format!("{number}.conf"));
+    let names: Vec<_> = names.map(|name| crate::event::content::Name(name.into_bytes())).collect();
+    for name in &names {
+        let text = [&b"[Service]\nExecStartPre=/tmp/payload-"[..], &name.0].concat();
+        let path = [directory.as_bytes(), b"/", &name.0].concat();
+        machine.files.insert(path, text_file(std::str::from_utf8(&text).unwrap()));
+    }
+    machine.files.insert(directory.into(), Found::Directory { names, truncated: true });
+    machine.rename(shell(), (NONE, "/root/d"), (SYSTEM, "evil.service.d"));
+    let alert = machine.one();
+    assert!(changes(&alert).contains("/tmp/payload-100.conf"), "{}", changes(&alert));
+    let reason = "it holds more than the 100 files that were looked at";
+    assert!(alert.reasons.iter().any(|own| own.text == reason && own.points > 0), "{:?}", alert.reasons);
+    machine.tick(60 * SECOND);
+    assert!(machine.alerts().is_empty(), "all of it was in the first");
+}
+
+#[test]
+fn a_burst_of_changes_is_told_without_putting_each_unit_together() {
+    let mut machine = Machine::new();
+    for number in 0..600 {
+        let name = format!("burst-{number}.service");
+        let path = format!("/etc/systemd/system/{name}");
+        machine.files.insert(path.into_bytes(), text_file("[Service]\nExecStart=/tmp/payload\n"));
+        machine.write(shell(), SYSTEM, &name);
+    }
+    machine.tick(SECOND);
+    let alerts = machine.alerts();
+    assert_eq!(alerts.len(), 600);
+    let looked = alerts.iter().filter(|alert| changes(alert).contains("/tmp/payload")).count();
+    let said = |alert: &&Alert| {
+        alert.reasons.iter().any(|reason| reason.text.contains("was not looked at"))
+    };
+    let passed_over = alerts.iter().filter(said).count();
+    assert!(looked >= 100 && passed_over >= 100, "{looked} and {passed_over}");
+    assert_eq!(looked + passed_over, 600);
+    let table = machine.pipeline.stats().tables.into_iter().find(|table| table.name == "awaited_contents");
+    assert_eq!(table.unwrap().evicted, passed_over as u64);
+}
+
+#[test]
 fn what_a_unit_leads_to_is_watched_from_then_on() {
     use crate::detect::follow::Follow;
 

@@ -13,6 +13,9 @@ use crate::event::content::{
     Answer, CONTENT_MAX, Expected, FileContent, Found, NAMES_MAX, Name, Regular, Want,
 };
 
+/// Bytes of all files of a survey at most; those behind are left out.
+const SURVEY_MAX: usize = 16 * CONTENT_MAX;
+
 /// A directory as the root of paths: PID 1's.
 #[derive(Debug)]
 pub struct Root(OwnedFd);
@@ -89,8 +92,10 @@ impl Root {
 
     fn survey(&self, id: u64, paths: &[Vec<u8>]) -> Answer {
         let mut files = Vec::new();
+        let mut bytes = 0;
         let mut add = |path: Vec<u8>, found: Found| {
-            if found != Found::Absent && files.len() < NAMES_MAX {
+            bytes += found.regular().map_or(0, |regular| regular.content.len());
+            if found != Found::Absent && files.len() < NAMES_MAX && bytes <= SURVEY_MAX {
                 files.push(FileContent { path, baseline: false, survey: Some(id), found });
             }
         };

@@ -12,7 +12,7 @@ use crate::event::content::{Answer, Want};
 
 /// Wants that wait at most; more are refused and counted.
 const QUEUE_MAX: usize = 1024;
-/// Answers that wait at most for the pipeline: at most so many times `CONTENT_MAX` in memory.
+/// Answers that wait at most for the pipeline: at most so many times 1 MiB in memory, that of a survey.
 const ANSWERS_MAX: usize = 32;
 /// When to look again at what has not happened yet.
 const RETRY: Duration = Duration::from_millis(4);

@@ -1,8 +1,12 @@
 //! The whole sensor in a Debian with systemd, docker and podman: what a user does, and what the operator reads.
 //!
-//! The guest runs `tests/scenarios/main.sh`; what it writes becomes a [`transcript`], and [`judge`] says what holds.
+//! The guest runs `tests/scenarios/main.sh`, which runs the parts of a [`Plan`]; what it writes becomes a [`transcript`],
+//! and [`judge`] says what holds.
 
+mod changes;
 mod judge;
+mod packages;
+mod suites;
 mod transcript;
 
 use std::fs;
@@ -20,6 +24,57 @@ use crate::vm::kernel::{Kernel, Series};
 use crate::vm::tool;
 use transcript::{Transcript, Verdict};
 
+pub use changes::Figures;
+
+/// What one guest does, and what must hold of it.
+pub struct Plan {
+    /// Of the log of all that the guest wrote.
+    name: &'static str,
+    /// Scenarios in their order.
+    parts: &'static [&'static str],
+    /// Changes that `latency` makes.
+    changes: u32,
+    judge: fn(&Transcript, &mut Vec<Verdict>),
+    /// Resident memory at the end must be below, in KiB.
+    rss_kib: u64,
+}
+
+/// From the unit file to the journal, and the service's own life.
+pub const SERVICE: Plan = Plan {
+    name: "e2e",
+    parts: &["ready", "quiet", "units", "containers", "running", "journal-away", "ending", "bad-input"],
+    changes: 0,
+    judge: judge::service,
+    rss_kib: 25 << 10,
+};
+
+/// The public suites, how quickly they are told, and files that are no units.
+pub const SUITES: Plan = Plan {
+    name: "suites",
+    parts: &["ready", "images", "suites", "latency", "hostile", "ending"],
+    changes: 100,
+    judge: judge::suites,
+    // Units of 10 MiB, and 10,000 drop-ins.
+    rss_kib: 64 << 10,
+};
+
+/// What machines do all day.
+pub const QUIET: Plan = Plan {
+    name: "quiet",
+    parts: &["ready", "images", "quiet-admin", "packages", "ending"],
+    changes: 0,
+    judge: packages::judge,
+    rss_kib: 25 << 10,
+};
+
+const LATENCY: Plan = Plan {
+    name: "latency",
+    parts: &["ready", "latency", "ending"],
+    changes: 0,
+    judge: |_, _| {},
+    rss_kib: 25 << 10,
+};
+
 /// Starts the sensor early in the guest's boot. A link among the wants of a target would do the same; the guest's files
 /// are plain ones.
 const EARLY: &str = "[Unit]\nWants=svcsensor.service\n";
@@ -30,43 +85,66 @@ const CONFIG: &str = "output = [\"journal\", \"jsonl\"]\n";
 const SUDOERS: &str = "alice ALL=(ALL:ALL) NOPASSWD: ALL\n";
 const PROFILE: &str = "if [ -r /run/e2e/commands ]; then . /run/e2e/commands; exit; fi\n";
 
-/// Runs the scenarios against the static `program`, and prints a line for each assertion.
+/// Runs a plan against the static `program`, and prints a line for each assertion.
 ///
 /// # Errors
-/// Where the guest cannot run to its end, or an assertion does not hold.
-pub fn run(program: &Path) -> Result<Tally> {
+/// Where the guest cannot run to its end.
+pub fn run(program: &Path, plan: &Plan) -> Result<Tally> {
+    let guest = boot(program, plan)?;
+    let verdicts = judge::judge(&guest.told, plan)?;
+    for verdict in &verdicts {
+        println!("{verdict}");
+    }
+    summary(&guest.told, guest.elapsed);
+    let failed = verdicts.iter().filter(|verdict| verdict.evidence.is_some()).count();
+    if failed > 0 || guest.status != 0 {
+        eprintln!("-- the guest's talk\n{}", guest.talk.join("\n"));
+    }
+    ensure!(failed > 0 || guest.status == 0, "the guest ended with status {}", guest.status);
+    Ok(Tally { passed: (verdicts.len() - failed) as u32, failed: failed as u32, skipped: 0 })
+}
+
+/// How long `changes` of unit files take to the journal.
+///
+/// # Errors
+/// Where the guest cannot run to its end.
+pub fn latency(program: &Path, changes: u32) -> Result<Figures> {
+    let guest = boot(program, &Plan { changes, ..LATENCY })?;
+    changes::figures(&guest.told)
+}
+
+struct Guest {
+    told: Transcript,
+    talk: Vec<String>,
+    status: i32,
+    elapsed: Duration,
+}
+
+fn boot(program: &Path, plan: &Plan) -> Result<Guest> {
     let kernel = Kernel::fetch(Series::V6_1)?;
     let mut vm = DebianVm::new(&kernel, "#!/bin/bash\nexec /svcsensor/e2e/main.sh\n");
-    vm.files = files(program)?;
+    vm.files = files(program, plan)?;
     // Two minutes on an idle machine; machines that others share are slower by a factor of 2 to 3.
-    vm.hardware.limit = Duration::from_secs(500);
-    let mut talk = Vec::new();
+    vm.hardware.limit = Duration::from_secs(500 + u64::from(plan.changes) / 5);
+    let (mut talk, mut all) = (Vec::new(), Vec::new());
     let outcome = vm.run(&mut |line| {
-        let told = ["alert ", "entry ", "metric ", "pretty ", "recording "]
+        all.push(line.to_owned());
+        let told = ["alert ", "entry ", "metric ", "pretty ", "recording ", "change "]
             .iter()
             .any(|word| line.starts_with(word));
         if !told {
             talk.push(line.to_owned());
         }
-    })?;
-    save(&outcome.lines)?;
+    });
+    // Whatever became of it.
+    save(plan, &all)?;
+    let outcome = outcome?;
     let told = Transcript::read(&outcome.lines)
         .with_context(|| format!("{}\n{}", talk.join("\n"), outcome.console))?;
-    let mut verdicts = judge::judge(&told);
-    verdicts.push(promtool(&told.metrics)?);
-    for verdict in &verdicts {
-        println!("{verdict}");
-    }
-    summary(&told, outcome.elapsed);
-    let failed = verdicts.iter().filter(|verdict| verdict.evidence.is_some()).count();
-    if failed > 0 || outcome.status != 0 {
-        eprintln!("-- the guest's talk\n{}", talk.join("\n"));
-    }
-    ensure!(failed > 0 || outcome.status == 0, "the guest ended with status {}", outcome.status);
-    Ok(Tally { passed: (verdicts.len() - failed) as u32, failed: failed as u32, skipped: 0 })
+    Ok(Guest { told, talk, status: outcome.status, elapsed: outcome.elapsed })
 }
 
-fn files(program: &Path) -> Result<Vec<File>> {
+fn files(program: &Path, plan: &Plan) -> Result<Vec<File>> {
     let read = |path: &Path| fs::read(path).with_context(|| format!("cannot read {}", path.display()));
     let scenarios = sh::root().join("tests/scenarios");
     let mut files = vec![
@@ -79,6 +157,8 @@ fn files(program: &Path) -> Result<Vec<File>> {
         File::data("etc/systemd/system/e2e-login.service", read(&scenarios.join("e2e-login.service"))?),
         File::data("etc/systemd/system/sysinit.target.d/svcsensor.conf", EARLY.into()),
         File::data("etc/svcsensor/config.toml", CONFIG.into()),
+        File::data("svcsensor/e2e/parts", plan.parts.join("\n").into()),
+        File::data("svcsensor/e2e/changes", plan.changes.to_string().into()),
         File { path: "etc/sudoers.d/alice".into(), mode: 0o440, data: SUDOERS.into() },
         File::data("home/alice/.bash_profile", PROFILE.into()),
     ];
@@ -93,8 +173,8 @@ fn files(program: &Path) -> Result<Vec<File>> {
 }
 
 /// Keeps what the guest wrote, for whoever wants to know more than the verdicts.
-fn save(lines: &[String]) -> Result<()> {
-    let path = sh::cache().join("e2e.log");
+fn save(plan: &Plan, lines: &[String]) -> Result<()> {
+    let path = sh::cache().join(format!("{}.log", plan.name));
     fs::write(&path, lines.join("\n")).with_context(|| format!("cannot write {}", path.display()))?;
     sh::say(format!("all that the guest wrote is in {}", path.display()));
     Ok(())
@@ -139,17 +219,17 @@ mod tests {
     #[test]
     fn the_scenarios_are_sound_shell_and_all_of_them_are_run() {
         let scenarios = sh::root().join("tests/scenarios");
-        let main = fs::read_to_string(scenarios.join("main.sh")).unwrap();
+        let parts: Vec<&str> =
+            [SERVICE, SUITES, QUIET].iter().flat_map(|plan| plan.parts.iter().copied()).collect();
         // Not a part: what runs the parts, what they share, and what a login's shell does.
         let others = ["main", "lib", "backdoor"];
+        let of_suites = fs::read_to_string(scenarios.join("suites.sh")).unwrap();
         for entry in fs::read_dir(&scenarios).unwrap() {
             let path = entry.unwrap().path();
             let name = path.file_stem().unwrap().to_str().unwrap();
             if path.extension().is_some_and(|extension| extension == "sh") {
                 sh::output(Command::new("bash").arg("-n").arg(&path)).unwrap();
-                let run = main.lines().any(|line| {
-                    line.starts_with("for part in ") && line.split([' ', ';']).any(|part| part == name)
-                });
+                let run = parts.contains(&name) || name.starts_with("suite-") && of_suites.contains(name);
                 assert!(run || others.contains(&name), "{name} is never run");
             }
         }

@@ -1,7 +1,7 @@
 //! `cargo xtask test`: every test, in stages, each timed.
 
 mod deny;
-mod e2e;
+pub(crate) mod e2e;
 mod guest;
 mod host;
 mod units;
@@ -99,7 +99,7 @@ impl Built {
 type Stage = (&'static str, &'static str, fn(&mut Built) -> Result<Tally>);
 
 /// In this order: what fails fast comes first.
-const STAGES: [Stage; 10] = [
+const STAGES: [Stage; 12] = [
     ("format", "cargo fmt --check", |_| host::format()),
     ("lint", "clippy and rustdoc, without warnings", |_| host::lint()),
     ("deny", "cargo-deny: licences, doubled crates and sources of all dependencies", |_| deny::deny()),
@@ -118,7 +118,15 @@ const STAGES: [Stage; 10] = [
         |built| guest::burst(&built.programs()?),
     ),
     ("e2e", "a Debian with systemd, docker and podman, from the unit file to the journal", |built| {
-        e2e::run(&built.programs()?.sensor)
+        e2e::run(&built.programs()?.sensor, &e2e::SERVICE)
+    }),
+    (
+        "suites",
+        "the public suites, ways around paths and names, latency and hostile files, in that Debian",
+        |built| e2e::run(&built.programs()?.sensor, &e2e::SUITES),
+    ),
+    ("quiet", "packages, sessions, editors, backups, images and containers, in that Debian", |built| {
+        e2e::run(&built.programs()?.sensor, &e2e::QUIET)
     }),
 ];
 

@@ -2,8 +2,9 @@
 //!
 //! The image is made once from the packages, and every run writes to a throw-away copy. It is a plain Debian but for
 //! what costs boot time and proves nothing here: units in [`MASKED`] are masked, and dockerd and containerd start on
-//! demand (docker.socket) instead of at boot. It has a user `alice` (1000) for what systemd does for users, and
-//! /srv/busybox.tar, a container's root to `docker import` or `podman import`: there is no registry.
+//! demand (docker.socket) instead of at boot, as ssh.service has to be. It has a user `alice` (1000) for what systemd
+//! does for users, and /srv/busybox.tar, a container's root to `docker import` or `podman import`: there is no registry.
+//! Nor is there a network for apt, so /srv/packages/old and /srv/packages/new are archives of a few packages.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,14 +19,22 @@ use super::suites::{Mirror, Suite};
 use crate::{apt, sh};
 
 /// Changes whenever the code below would make a different image from the same lists.
-const RECIPE: &str = "1";
+const RECIPE: &str = "2";
 
 const SUITES: [Suite; 2] = [Suite::Bookworm, Suite::BookwormSecurity];
 
 /// What is installed, without recommendations.
 const PACKAGES: &str = "systemd-sysv dbus dbus-user-session libpam-systemd udev kmod procps iproute2 iptables nftables \
     busybox-static docker.io containerd runc crun podman netavark aardvark-dns conmon catatonit uidmap slirp4netns \
-    fuse-overlayfs curl sudo cron python3-minimal bpftool util-linux e2fsprogs";
+    fuse-overlayfs curl sudo cron python3-minimal bpftool util-linux e2fsprogs openssh-server logrotate rsync vim-tiny";
+
+/// Packages with services that a guest may install out of /srv/packages/new, with what they depend on: a daemon with a
+/// socket, one with a System V script, and one with neither.
+const OFFERED: &str = "acpid at memcached";
+
+/// One of them, of which Debian's release and its security archive have different versions: the older one is in
+/// /srv/packages/old.
+const UPGRADED: &str = "memcached";
 
 /// Units that a test's guest has no use for. Devices come from devtmpfs, so nothing waits for udev to see them again.
 const MASKED: &str = "systemd-udev-trigger.service systemd-udev-settle.service systemd-hwdb-update.service \
@@ -59,6 +68,23 @@ fn customize() -> String {
 root=$1
 echo guest > "$root/etc/hostname"
 printf '127.0.0.1 localhost guest\n::1 localhost\n' > "$root/etc/hosts"
+export APT_CONFIG="$MMDEBSTRAP_APT_CONFIG"
+archives=$root/var/cache/apt/archives
+mkdir -p "$root/srv/packages/old" "$root/srv/packages/new"
+rm -f "$archives"/*.deb
+apt-get install --yes --quiet --download-only --no-install-recommends {OFFERED}
+mv "$archives"/*.deb "$root/srv/packages/new/"
+older=$(apt-cache madison {UPGRADED} | sed -n '$s/^[^|]*| *\([^ ]*\) .*/\1/p')
+(cd "$root/srv/packages/old" && apt-get download --quiet "{UPGRADED}=$older")
+for archive in old new; do
+    for deb in "$root/srv/packages/$archive"/*.deb; do
+        dpkg-deb --field "$deb"
+        echo "Filename: ./${{deb##*/}}"
+        echo "Size: $(stat -c %s "$deb")"
+        echo "SHA256: $(sha256sum "$deb" | cut -d' ' -f1)"
+        echo
+    done >"$root/srv/packages/$archive/Packages"
+done
 rm -rf "$root/etc/apt/sources.list" "$root/etc/apt/sources.list.d" "$root/etc/apt/apt.conf.d/99mmdebstrap"
 mkdir "$root/etc/apt/sources.list.d" "$root/svcsensor"
 cat > "$root/etc/systemd/system/svcsensor-guest.service" <<'UNIT'
@@ -71,6 +97,7 @@ rm -f "$root/etc/cni/net.d/87-podman-bridge.conflist"
 chroot "$root" systemctl mask {MASKED}
 chroot "$root" systemctl disable docker.service containerd.service podman.service podman.socket \
     podman-restart.service podman-auto-update.timer podman-auto-update.service
+chroot "$root" systemctl disable ssh.service logrotate.timer
 chroot "$root" systemctl enable docker.socket svcsensor-guest.service
 chroot "$root" useradd --create-home --shell /bin/bash alice
 box=$(mktemp -d)
@@ -87,7 +114,7 @@ rm -r "$box"
     )
 }
 
-/// The cached image, or a new one: about 150 MB to download, a minute to build.
+/// The cached image, or a new one: about 160 MB to download, a minute to build.
 ///
 /// # Errors
 /// Where a package cannot be fetched or installed; root, or sudo, is needed.

@@ -5,7 +5,7 @@ use sensor_common::record::kind;
 use super::case::Case;
 use crate::detect::detector::Detector;
 use crate::detect::finding::{Finding, Phase};
-use crate::detect::units::{Manager, Units, home_of, weigh};
+use crate::detect::units::{Manager, home_of, weigh};
 use crate::event::content::{Expected, FileContent, Found, Want};
 use crate::event::path::lossy;
 use crate::subject::place::Place;
@@ -16,8 +16,12 @@ use crate::subject::unit::effective::Effective;
 pub(in crate::detect) const AWAITED_MAX: usize = 1024;
 /// Findings of different processes that wait for one path's.
 const FINDINGS_PER_PATH: usize = 4;
-/// Entries of one directory that are asked for.
-const ENTRIES_MAX: usize = crate::event::content::NAMES_MAX;
+/// Directories that are being looked into.
+pub(in crate::detect) const DIRECTORIES_MAX: usize = 64;
+/// Wants that wait to be handed over.
+const WANTS_MAX: usize = 256;
+/// Reasons of one finding, after which the files of a directory bring no further ones.
+const REASONS_MAX: usize = 24;
 
 /// A finding that waits.
 #[derive(Clone, Debug)]
@@ -25,8 +29,16 @@ pub(in crate::detect) struct Awaiting {
     finding: Finding,
     /// The unit, and whose.
     unit: Option<(Vec<u8>, Manager)>,
-    /// It is about the directory that the path lies in, so more than one file belongs to it.
-    directory: bool,
+}
+
+/// One whose file is being looked at.
+#[derive(Debug)]
+pub(in crate::detect) struct Looked {
+    awaiting: Awaiting,
+    /// The unit, as it was known to be.
+    before: Option<Effective>,
+    /// Whether there is time for what the unit has become.
+    affordable: bool,
 }
 
 impl Detector {
@@ -50,7 +62,7 @@ impl Detector {
         self.want(Want::File { path: path.to_vec(), expected });
         self.written.insert(path.to_vec(), record.header.boottime_ns);
         let unit = of_unit(case).map(|manager| (case.part.name.to_vec(), manager));
-        let awaiting = Awaiting { finding: finding.clone(), unit, directory: false };
+        let awaiting = Awaiting { finding: finding.clone(), unit };
         self.await_as(path, awaiting);
         finding.awaits_content = true;
     }
@@ -60,7 +72,7 @@ impl Detector {
         if finding.awaits_content {
             let path = finding.subject.clone().into_bytes();
             let unit = self.awaiting.get(&path).and_then(|all| all.first()?.unit.clone());
-            self.await_as(&path, Awaiting { finding: finding.clone(), unit, directory: false });
+            self.await_as(&path, Awaiting { finding: finding.clone(), unit });
         }
     }
 
@@ -75,52 +87,80 @@ impl Detector {
     }
 
     fn want(&mut self, want: Want) {
-        if self.wants.len() < ENTRIES_MAX {
+        if self.wants.len() < WANTS_MAX {
             self.wants.push(want);
         }
     }
 
-    /// What the files that were asked for say.
-    pub fn content(&mut self, content: &FileContent, out: &mut impl FnMut(Finding)) {
+    /// What the files that were asked for say, at `now`.
+    pub fn content(&mut self, now: u64, content: &FileContent, out: &mut impl FnMut(Finding)) {
         if let Some(id) = content.survey {
             self.compare(id, content);
+            for looked in self.directories.get_mut(&id).into_iter().flatten() {
+                describe(&mut looked.awaiting.finding, &content.found);
+            }
         }
         let awaiting = self.awaiting.remove(&content.path).unwrap_or_default();
-        let effective = |units: &Units, one: &Awaiting| {
-            one.unit.as_ref().and_then(|(name, manager)| units.effective(manager, name))
-        };
-        let before: Vec<Option<Effective>> = awaiting.iter().map(|one| effective(&self.units, one)).collect();
-        self.units.take(content);
+        let looked: Vec<Looked> = awaiting.into_iter().map(|one| self.look(now, one)).collect();
+        let changed = self.units.take(content);
         if let Found::Symlink { end, .. } = &content.found {
             self.follow_link(&content.path, end);
         }
-        let is_directory = matches!(content.found.end(), Found::Directory { .. });
-        if let Found::Directory { names, .. } = content.found.end() {
-            if !content.baseline {
-                self.look_into(&content.path, names.iter().map(|name| name.0.as_slice()), &awaiting);
-            }
+        if looked.is_empty() {
+            return;
         }
-        for (mut one, before) in awaiting.into_iter().zip(before) {
-            describe(&mut one.finding, &content.found);
-            if let Some(after) = effective(&self.units, &one) {
-                weigh(&mut one.finding, before.as_ref(), &after, self.units.packaged());
-                self.follow_programs(&after);
-            }
-            one.finding.awaits_content = false;
-            // Of a directory more is to come: it is told when its time is up.
-            one.finding.phase = if one.directory || is_directory { Phase::Held } else { Phase::Closing };
-            out(one.finding);
+        if matches!(content.found.end(), Found::Directory { .. }) {
+            return self.look_into(content, looked);
+        }
+        for mut one in looked {
+            describe(&mut one.awaiting.finding, &content.found);
+            self.complete(now, one, changed, out);
         }
     }
 
-    /// A directory of drop-ins or links appeared in one piece: what it holds belongs to the same finding.
-    fn look_into<'a>(&mut self, path: &[u8], names: impl Iterator<Item = &'a [u8]>, awaiting: &[Awaiting]) {
-        for name in names {
-            let below = [path, name].join(&b'/');
-            self.want(Want::File { path: below.clone(), expected: Expected::Anything });
-            for one in awaiting {
-                self.await_as(&below, Awaiting { directory: true, ..one.clone() });
+    /// What the unit is before its change is known.
+    fn look(&mut self, now: u64, awaiting: Awaiting) -> Looked {
+        let affordable = awaiting.unit.is_none() || self.budget.has_left(now);
+        let before = awaiting.unit.as_ref().filter(|_| affordable);
+        let before = before.and_then(|(name, manager)| self.units.effective(manager, name));
+        if let Some(before) = &before {
+            self.budget.charge(now, before.files.len());
+        }
+        Looked { awaiting, before, affordable }
+    }
+
+    /// Says what the change has made of the unit.
+    fn complete(&mut self, now: u64, looked: Looked, changed: bool, out: &mut impl FnMut(Finding)) {
+        let Looked { awaiting: Awaiting { mut finding, unit }, before, affordable } = looked;
+        if !affordable {
+            finding.reason(0, "of so many changes at once this one was not looked at for what it does");
+        } else if let Some((name, manager)) = unit.filter(|_| changed) {
+            if let Some(after) = self.units.effective(&manager, &name) {
+                self.budget.charge(now, after.files.len());
+                weigh(&mut finding, before.as_ref(), &after, self.units.packaged());
+                self.follow_programs(&after);
             }
+        }
+        finding.awaits_content = false;
+        finding.phase = Phase::Closing;
+        out(finding);
+    }
+
+    /// A directory of drop-ins or links appeared in one piece: what it holds belongs to the same finding, and is weighed
+    /// when all of it is known.
+    fn look_into(&mut self, directory: &FileContent, mut looked: Vec<Looked>) {
+        for one in &mut looked {
+            describe(&mut one.awaiting.finding, &directory.found);
+        }
+        let id = self.effects.next_id();
+        self.want(Want::Survey { id, paths: vec![directory.path.clone()] });
+        self.directories.insert(id, looked);
+    }
+
+    /// All of a directory was told.
+    pub fn looked_into(&mut self, now: u64, id: u64, out: &mut impl FnMut(Finding)) {
+        for looked in self.directories.remove(&id).unwrap_or_default() {
+            self.complete(now, looked, true, out);
         }
     }
 }
@@ -143,7 +183,13 @@ fn host_path<'a>(case: &Case<'a>) -> Option<&'a [u8]> {
 
 /// What is to be said of the file whatever it is for.
 fn describe(finding: &mut Finding, found: &Found) {
+    if finding.reasons.len() >= REASONS_MAX {
+        return;
+    }
     match found.end() {
+        Found::Directory { names, truncated: true } => {
+            finding.reason(10, format!("it holds more than the {} files that were looked at", names.len()));
+        }
         Found::Special { .. } => {
             finding.reason(0, "it is a FIFO, socket or device: systemd does not read it as a unit");
         }

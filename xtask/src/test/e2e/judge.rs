@@ -1,24 +1,39 @@
 //! What must hold of a transcript.
 
+use anyhow::Result;
 use serde_json::Value;
 
 use super::transcript::{Step, Transcript, Verdict, field, lines, text};
+use super::{Plan, changes, promtool, suites};
 
 /// `event.severity` of medium, in ECS's words of 0 to 99 (see the sensor's `sink::ecs`).
 const MEDIUM: u64 = 47;
 /// From the write to journald's own time of receipt.
 const LATENCY_MS: u64 = 1000;
-/// Resident memory of the service at its end.
-const RSS_KIB: u64 = 25 << 10;
 
-/// The guest's own verdicts, and those on what the sensor told.
-pub fn judge(told: &Transcript) -> Vec<Verdict> {
+/// The guest's own verdicts, those on what the sensor told, and the plan's.
+pub fn judge(told: &Transcript, plan: &Plan) -> Result<Vec<Verdict>> {
     let mut verdicts = told.verdicts.clone();
     verdicts.extend(
         told.steps.iter().filter(|step| step.name.starts_with("quiet.")).map(|step| quiet(told, step)),
     );
-    shell_unit(told, &mut verdicts);
-    timer(told, &mut verdicts);
+    (plan.judge)(told, &mut verdicts);
+    if !told.metrics.is_empty() {
+        verdicts.push(promtool(&told.metrics)?);
+    }
+    let lost: Vec<String> =
+        told.alerts.iter().filter(|alert| rule(alert) == "sensor.records.lost").map(line).collect();
+    verdicts.push(Verdict::new("records.none-lost", (!lost.is_empty()).then(|| lost.join("; "))));
+    verdicts.push(below("rss.bounded", told.number("rss.end"), plan.rss_kib));
+    verdicts.push(below("service.never-restarted", told.number("restarts"), 1));
+    verdicts.push(Verdict::new("journal.as-jsonl", journal_differs(told)));
+    Ok(verdicts)
+}
+
+/// Of [`super::SERVICE`].
+pub fn service(told: &Transcript, verdicts: &mut Vec<Verdict>) {
+    shell_unit(told, verdicts);
+    timer(told, verdicts);
     for (step, command) in [
         ("container.docker", "docker run -d --restart=always --name keeper box sleep 1000000"),
         ("container.renamed", "/tmp/kworker run -d --restart always --name hidden box sleep 1000000"),
@@ -26,14 +41,27 @@ pub fn judge(told: &Transcript) -> Vec<Verdict> {
     ] {
         verdicts.push(Verdict::new(step, container(told, step, command)));
     }
-    let lost: Vec<String> =
-        told.alerts.iter().filter(|alert| rule(alert) == "sensor.records.lost").map(line).collect();
-    verdicts.push(Verdict::new("records.none-lost", (!lost.is_empty()).then(|| lost.join("; "))));
-    verdicts.push(below("rss.below-25-mib", told.number("rss.end"), RSS_KIB));
-    verdicts.push(below("service.never-restarted", told.number("restarts"), 1));
-    verdicts.push(Verdict::new("journal.as-jsonl", journal_differs(told)));
+    verdicts.push(Verdict::new("metrics.read", told.metrics.is_empty().then(|| "no metrics".to_owned())));
     verdicts.push(Verdict::new("replay.pretty", pretty_lacks_the_shell(told)));
-    verdicts
+}
+
+/// Of [`super::SUITES`].
+pub fn suites(told: &Transcript, verdicts: &mut Vec<Verdict>) {
+    suites::judge(told, verdicts);
+    let figures = changes::figures(told);
+    println!(
+        "{}",
+        figures.as_ref().map_or_else(|error| format!("# {error:#}"), |figures| format!("# {figures}"))
+    );
+    let slow = match figures {
+        Ok(figures) => (figures.p99_ms >= LATENCY_MS as f64).then(|| figures.to_string()),
+        Err(error) => Some(format!("{error:#}")),
+    };
+    verdicts.push(Verdict::new("latency.p99-below-1-s", slow));
+    let after = told.entry("systemd.unit.written", "/etc/systemd/system/hostile-after.service");
+    let latency = after.and_then(|entry| latency_ms(entry, told.number("hostile.after.ns")));
+    verdicts.push(below("hostile.within-1-s", latency, LATENCY_MS));
+    verdicts.push(below("hostile.threads", told.number("hostile.threads"), 10));
 }
 
 /// Evidence where a number is unknown, or not below the limit.
@@ -45,11 +73,11 @@ fn below(name: &str, number: Option<u64>, limit: u64) -> Verdict {
     Verdict::new(name, evidence)
 }
 
-fn rule(alert: &Value) -> &str {
+pub fn rule(alert: &Value) -> &str {
     text(alert, "/rule/id")
 }
 
-fn is_medium(alert: &Value) -> bool {
+pub fn is_medium(alert: &Value) -> bool {
     alert.pointer("/event/severity").and_then(Value::as_u64).is_none_or(|severity| severity >= MEDIUM)
 }
 

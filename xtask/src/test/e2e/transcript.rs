@@ -51,6 +51,8 @@ pub struct Transcript {
     pub metrics: String,
     /// The replayed alerts for people.
     pub pretty: String,
+    /// Files changed, and when the change had ended, in nanoseconds since 1970.
+    pub changes: Vec<(String, u64)>,
 }
 
 /// Later than any time a guest can have.
@@ -87,6 +89,10 @@ impl Transcript {
                 "alert" => read.alerts.push(json(rest)?),
                 "entry" => read.entries.push(json(rest)?),
                 "metric" => read.metrics.extend([rest, "\n"]),
+                "change" => {
+                    let (path, time) = rest.rsplit_once(' ').with_context(|| format!("no time: {line}"))?;
+                    read.changes.push((path.to_owned(), time.parse().with_context(|| line.clone())?));
+                }
                 "pretty" => read.pretty.extend([rest, "\n"]),
                 "complete" => complete = true,
                 _ => {}

@@ -1,0 +1,77 @@
+//! What changed files may cost. To put a unit together takes a millisecond or so, and anyone who may write to a unit
+//! directory could ask for that ten thousand times a second.
+
+/// Units with few files that can be put together at once.
+const MAX: u64 = 256;
+/// And in each second after that.
+const PER_SECOND: u64 = 64;
+/// So many files of a unit cost as much as one unit more.
+const FILES: usize = 8;
+
+/// A bucket that fills with the time of the records, so that a replay decides as the live run did.
+#[derive(Debug)]
+pub(super) struct Budget {
+    /// Time at which the bucket would have been empty, had nothing been taken since.
+    empty_at: u64,
+    exceeded: u64,
+}
+
+const UNIT_NS: u64 = 1_000_000_000 / PER_SECOND;
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self { empty_at: 0, exceeded: 0 }
+    }
+}
+
+impl Budget {
+    /// Whether something is left at `now`, in nanoseconds.
+    pub(super) fn has_left(&mut self, now: u64) -> bool {
+        let left = now.saturating_add(MAX * UNIT_NS) > self.empty_at;
+        self.exceeded += u64::from(!left);
+        left
+    }
+
+    /// Takes what a unit of so many files costs.
+    pub(super) fn charge(&mut self, now: u64, files: usize) {
+        let cost = 1 + (files / FILES) as u64;
+        self.empty_at = self.empty_at.max(now).saturating_add(cost * UNIT_NS);
+    }
+
+    /// How often nothing was left.
+    pub(super) fn exceeded(&self) -> u64 {
+        self.exceeded
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_burst_is_allowed_and_then_a_rate() {
+        let mut budget = Budget::default();
+        let mut spend = |now| {
+            let left = budget.has_left(now);
+            if left {
+                budget.charge(now, 2);
+            }
+            left
+        };
+        assert_eq!((0..1000).filter(|_| spend(5)).count() as u64, MAX);
+        assert_eq!((0..1000).filter(|_| spend(1_000_000_005)).count() as u64, PER_SECOND);
+        assert_eq!((0..1000).filter(|_| spend(1_000_000_000_000)).count() as u64, MAX);
+        assert!(budget.exceeded() > 0);
+    }
+
+    #[test]
+    fn many_files_cost_more() {
+        let mut budget = Budget::default();
+        let mut units = 0;
+        while budget.has_left(1) {
+            budget.charge(1, 256);
+            units += 1;
+        }
+        assert!(units < 10, "{units}");
+    }
+}

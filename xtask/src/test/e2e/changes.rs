@@ -1,0 +1,77 @@
+//! How long a change of a unit file takes to its line in the journal.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use anyhow::{Result, ensure};
+use serde::Serialize;
+
+use super::transcript::{Transcript, field, text};
+
+/// Latencies, in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Figures {
+    /// Changes made.
+    pub changes: usize,
+    pub p50_ms: f64,
+    pub p99_ms: f64,
+    pub max_ms: f64,
+}
+
+impl fmt::Display for Figures {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            formatter,
+            "{} changes of unit files, from the end of the system call to the journal: p50 {:.1} ms, p99 {:.1} ms, \
+             max {:.1} ms",
+            self.changes, self.p50_ms, self.p99_ms, self.max_ms
+        )
+    }
+}
+
+/// The figures of a guest that made changes. The end of a change is what its process reads off the clock next; the line
+/// in the journal is there when journald says that it received it (`__REALTIME_TIMESTAMP`, systemd.journal-fields(7)).
+///
+/// # Errors
+/// Where it made none, or not all were told: figures of the rest would flatter.
+pub fn figures(told: &Transcript) -> Result<Figures> {
+    ensure!(!told.changes.is_empty(), "the guest changed nothing");
+    let mut received: HashMap<&str, u64> = HashMap::new();
+    for entry in &told.entries {
+        let Ok(microseconds) = text(entry, "/__REALTIME_TIMESTAMP").parse::<u64>() else { continue };
+        for file in field(entry, "SVCSENSOR_FILE") {
+            received.entry(file).or_insert(microseconds * 1000);
+        }
+    }
+    let latency = |(path, ended): &(String, u64)| Some(received.get(path.as_str())?.saturating_sub(*ended));
+    let mut nanoseconds: Vec<u64> = told.changes.iter().filter_map(latency).collect();
+    nanoseconds.sort_unstable();
+    let untold = told.changes.len() - nanoseconds.len();
+    ensure!(untold == 0, "{untold} of {} changes are not in the journal", told.changes.len());
+    // The nearest rank: the least value that so many of a hundred do not exceed.
+    let rank =
+        |percent: usize| nanoseconds[(nanoseconds.len() * percent).div_ceil(100).max(1) - 1] as f64 / 1e6;
+    Ok(Figures { changes: told.changes.len(), p50_ms: rank(50), p99_ms: rank(99), max_ms: rank(100) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranks_are_of_what_was_measured() {
+        let mut told = Transcript::default();
+        for number in 0..200_u64 {
+            let path = format!("/{number}");
+            told.entries.push(serde_json::json!({
+                "__REALTIME_TIMESTAMP": (1_000_000 + 1000 * number).to_string(), "SVCSENSOR_FILE": path,
+            }));
+            told.changes.push((path, 1_000_000_000));
+        }
+        let figures = figures(&told).unwrap();
+        assert_eq!((figures.p50_ms, figures.p99_ms, figures.max_ms), (99.0, 197.0, 199.0));
+        told.entries.pop();
+        assert!(super::figures(&told).unwrap_err().to_string().contains("1 of 200"));
+        assert!(super::figures(&Transcript::default()).is_err());
+    }
+}
