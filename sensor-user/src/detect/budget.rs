@@ -9,7 +9,7 @@ const PER_SECOND: u64 = 64;
 const FILES: usize = 8;
 
 /// A bucket that fills with the time of the records, so that a replay decides as the live run did.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Budget {
     /// Time at which the bucket would have been empty, had nothing been taken since.
     empty_at: u64,
@@ -17,12 +17,6 @@ pub(super) struct Budget {
 }
 
 const UNIT_NS: u64 = 1_000_000_000 / PER_SECOND;
-
-impl Default for Budget {
-    fn default() -> Self {
-        Self { empty_at: 0, exceeded: 0 }
-    }
-}
 
 impl Budget {
     /// Whether something is left at `now`, in nanoseconds.
