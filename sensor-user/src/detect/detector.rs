@@ -16,7 +16,7 @@ use super::score::Reason;
 use super::units::{FILES_MAX as UNIT_FILES_MAX, Units};
 use super::{rules, score};
 use crate::event::content::Want;
-use crate::event::user::{FileFound, Loss, ToolIdentity, Watch};
+use crate::event::user::{FileFound, Loss, ToolIdentity, Watch, WatchClass};
 use crate::lineage::Lineage;
 use crate::lineage::actor::{Actor, Process};
 use crate::lineage::image::Image;
@@ -299,14 +299,26 @@ impl Detector {
             self.stay_quiet(Quiet::Echo);
             return None;
         }
-        finding.map(|mut finding: Finding| {
-            finding.action = "file_found";
-            finding.event_type = "creation";
-            finding.phase = super::finding::Phase::Complete;
-            finding.reason(0, "it was there when the directory's watch was set: who made it was not seen");
-            self.await_again(&mut finding);
-            finding
-        })
+        // A reload removes what generators made and makes it anew, sooner than a watch may be set.
+        let generated = self
+            .watches
+            .get(found.watch)
+            .is_some_and(|watch| watch.class == Some(WatchClass::GeneratorOutput));
+        let target = found.target.as_deref().map(str::as_bytes);
+        let same = |finding: &Finding| self.units.has_link(finding.subject.as_bytes(), target);
+        if let Some(finding) = finding.as_ref().filter(|finding| generated && same(finding)) {
+            self.awaiting.remove(finding.subject.as_bytes());
+            self.stay_quiet(Quiet::GeneratorOutput);
+            return None;
+        }
+        let mut finding = finding?;
+        finding.action = "file_found";
+        finding.event_type = "creation";
+        finding.phase = super::finding::Phase::Complete;
+        finding.reason(0, "it was there when the directory's watch was set: who made it was not seen");
+        self.await_again(&mut finding, generated);
+        // Of a file the content says whether it is what it was.
+        (!generated || target.is_some()).then_some(finding)
     }
 }
 

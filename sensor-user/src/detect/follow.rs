@@ -7,6 +7,7 @@ use super::detector::Detector;
 use crate::event::content::Found;
 use crate::event::user::WatchClass;
 use crate::subject::unit::effective::Effective;
+use crate::subject::unit::signals::command::is_interpreter;
 
 /// Files beyond the configured directories that are watched for what leads to them.
 pub const FOLLOWED_MAX: usize = 256;
@@ -79,7 +80,11 @@ impl Detector {
     /// The programs of a unit that has changed, and the scripts that they are given.
     pub(super) fn follow_programs(&mut self, unit: &Effective) {
         for run in &unit.commands {
-            let script = run.command.argv.get(1).filter(|argument| argument.starts_with(b"/"));
+            // Of other programs an argument may be anything, a log for instance.
+            let mut arguments = run.command.argv.iter().skip(1);
+            let script = is_interpreter(&run.command.path)
+                .then(|| arguments.find(|argument| argument.starts_with(b"/")))
+                .flatten();
             for path in std::iter::once(&run.command.path).chain(script) {
                 let packaged = PACKAGES.iter().any(|directory| path.starts_with(directory));
                 let plain = path.starts_with(b"/") && !path.windows(2).any(|pair| pair == b"..");

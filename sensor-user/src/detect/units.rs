@@ -136,6 +136,12 @@ impl Units {
         View::new(&self.files, &manager.load_path()).candidates(name)
     }
 
+    /// Whether the store has a link with this target at a path.
+    pub(super) fn has_link(&self, path: &[u8], target: Option<&[u8]>) -> bool {
+        let Some(path) = self.files.resolve(path, false) else { return false };
+        target.is_some() && self.files.link(&path) == target
+    }
+
     /// Whether the store has what is at a path now: of a link its target, of a file what counts in it.
     pub(super) fn agrees(&self, content: &FileContent) -> bool {
         let Some(path) = self.files.resolve(&content.path, false) else { return true };

@@ -154,7 +154,10 @@ fn what_a_unit_leads_to_is_watched_from_then_on() {
     use crate::detect::follow::Follow;
 
     let mut machine = Machine::new();
-    let end = text_file("[Service]\nExecStart=/opt/app/run --x\nExecStartPre=/bin/sh /opt/app/pre.sh\n");
+    let end = text_file(
+        "[Service]\nExecStart=/opt/app/run --x\nExecStartPre=/bin/sh -e /opt/app/pre.sh\n\
+         ExecStartPost=/bin/touch /opt/app/started\n",
+    );
     machine.files.insert(
         UNIT.into(),
         Found::Symlink { target: b"/opt/app/evil.service".to_vec(), end: Box::new(end) },

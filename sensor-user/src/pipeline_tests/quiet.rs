@@ -47,6 +47,18 @@ fn the_same_program_started_by_a_shell_may_not() {
 }
 
 #[test]
+fn what_a_generator_writes_elsewhere_is_told_with_who_asked_for_the_reload() {
+    let mut machine = Machine::new();
+    let client = machine.fork(shell(), 900);
+    machine.exec(client, "/usr/bin/systemctl", 50, &["systemctl", "daemon-reload"]);
+    let generator = generator(&mut machine, init());
+    machine.write(generator, SYSTEM, "evil.service");
+    let alert = machine.one();
+    assert_eq!((alert.rule.id, alert.actor.process.pid), ("systemd.unit.written", 1001));
+    assert_eq!(alert.actor.on_behalf_of.expect("who asked").processes[0].pid, 900);
+}
+
+#[test]
 fn login_scopes_are_quiet_and_transient_services_are_not() {
     let mut machine = Machine::new();
     machine.write(init(), TRANSIENT, "session-4.scope");
@@ -85,6 +97,69 @@ fn a_scope_found_after_it_was_seen_being_made_says_nothing() {
     machine.tick(11 * SECOND);
     machine.user(kind::FILE_FOUND, &found("run-r1.scope"));
     assert_eq!(machine.rules(), ["systemd.unit.written"]);
+}
+
+#[test]
+fn what_generators_make_anew_unseen_is_told_only_where_it_differs() {
+    let mut machine = Machine::new();
+    let found = |path: &str, target: Option<&str>| crate::event::user::FileFound {
+        watch: OUTPUT,
+        path: path.into(),
+        target: target.map(Into::into),
+        mode: if target.is_some() { 0o120_777 } else { 0o100_644 },
+        uid: 0,
+    };
+    let wants = "local-fs.target.wants/boot.mount";
+    let link = Found::Symlink { target: b"../boot.mount".to_vec(), end: Box::new(Found::Absent) };
+    let content = FileContent {
+        path: format!("/run/systemd/generator/{wants}").into_bytes(),
+        baseline: true,
+        survey: None,
+        found: link.clone(),
+    };
+    machine.user(kind::FILE_CONTENT, &content);
+    machine.files.insert(content.path.clone(), link);
+    machine.baseline("/run/systemd/generator/boot.mount", "[Mount]\nWhat=/dev/vda1\n");
+    machine.user(kind::FILE_FOUND, &found(wants, Some("../boot.mount")));
+    machine.user(kind::FILE_FOUND, &found("boot.mount", None));
+    machine.tick(SECOND);
+    assert_eq!(machine.rules(), [""; 0]);
+    assert_eq!(quiet(&machine, Quiet::GeneratorOutput), 2);
+
+    machine
+        .files
+        .insert(content.path, Found::Symlink { target: b"../x".to_vec(), end: Box::new(Found::Absent) });
+    machine.user(kind::FILE_FOUND, &found(wants, Some("../x")));
+    machine.files.insert(b"/run/systemd/generator/boot.mount".to_vec(), text_file("[Mount]\nWhat=/tmp/x\n"));
+    machine.user(kind::FILE_FOUND, &found("boot.mount", None));
+    machine.tick(SECOND);
+    assert_eq!(machine.rules(), ["systemd.unit.enabled", "systemd.unit.written"]);
+}
+
+#[test]
+fn a_users_sockets_go_with_the_session() {
+    let mut machine = Machine::new();
+    machine.file(kind::FILE_UNLINK, init(), USER_PRIVATE, "");
+    machine.file(kind::FILE_UNLINK, shell(), BUS, "");
+    machine.tick(SECOND);
+    assert!(machine.alerts().is_empty());
+    assert_eq!(quiet(&machine, Quiet::Meaningless), 2);
+}
+
+#[test]
+fn set_property_counts_for_less_where_the_manager_did_it() {
+    use crate::detect::rule::Severity;
+    let mut machine = Machine::new();
+    for (watch, path) in [(60, "/run/systemd/system.control"), (61, "/etc/systemd/system.control")] {
+        let class = Some(WatchClass::SystemUnit);
+        machine.user(kind::WATCH, &Watch { watch, path: path.into(), class, owner: None });
+    }
+    machine.write(init(), 60, "cron.service.d/50-CPUWeight.conf");
+    assert_eq!(machine.one().severity, Severity::Low);
+    machine.write(init(), 61, "cron.service.d/50-CPUWeight.conf");
+    assert_eq!(machine.one().severity, Severity::Medium);
+    machine.write(shell(), 60, "cron.service.d/50-MemoryMax.conf");
+    assert_eq!(machine.one().severity, Severity::High);
 }
 
 #[test]

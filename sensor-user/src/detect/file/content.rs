@@ -5,6 +5,7 @@ use sensor_common::record::kind;
 use super::case::Case;
 use crate::detect::detector::Detector;
 use crate::detect::finding::{Finding, Phase};
+use crate::detect::quiet::Quiet;
 use crate::detect::units::{Manager, home_of, tell, weigh};
 use crate::event::content::{Expected, FileContent, Found, Want};
 use crate::event::path::lossy;
@@ -32,6 +33,8 @@ pub(in crate::detect) struct Awaiting {
     finding: Finding,
     /// The unit, and whose.
     unit: Option<(Vec<u8>, Manager)>,
+    /// Nothing is to be told where the file is what it was.
+    only_if_changed: bool,
 }
 
 /// One whose file is being looked at.
@@ -65,17 +68,17 @@ impl Detector {
         self.want(Want::File { path: path.to_vec(), expected });
         self.written.insert(path.to_vec(), record.header.boottime_ns);
         let unit = of_unit(case).map(|manager| (case.part.name.to_vec(), manager));
-        let awaiting = Awaiting { finding: finding.clone(), unit };
+        let awaiting = Awaiting { finding: finding.clone(), unit, only_if_changed: false };
         self.await_as(path, awaiting);
         finding.awaits_content = true;
     }
 
     /// The same for one that has been completed otherwise: what it waits for is noted again with it.
-    pub(in crate::detect) fn await_again(&mut self, finding: &mut Finding) {
+    pub(in crate::detect) fn await_again(&mut self, finding: &mut Finding, only_if_changed: bool) {
         if finding.awaits_content {
             let path = finding.subject.clone().into_bytes();
             let unit = self.awaiting.get(&path).and_then(|all| all.first()?.unit.clone());
-            self.await_as(&path, Awaiting { finding: finding.clone(), unit });
+            self.await_as(&path, Awaiting { finding: finding.clone(), unit, only_if_changed });
         }
     }
 
@@ -137,7 +140,10 @@ impl Detector {
 
     /// Says what the change has made of the unit.
     fn complete(&mut self, now: u64, looked: Looked, changed: bool, out: &mut impl FnMut(Finding)) {
-        let Looked { awaiting: Awaiting { mut finding, unit }, before, affordable } = looked;
+        let Looked { awaiting: Awaiting { mut finding, unit, only_if_changed }, before, affordable } = looked;
+        if only_if_changed && !changed {
+            return self.stay_quiet(Quiet::GeneratorOutput);
+        }
         if !affordable {
             finding.reason(0, "of so many changes at once this one was not looked at for what it does");
         } else if let Some((name, manager)) = unit.filter(|_| changed) {

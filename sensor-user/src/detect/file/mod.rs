@@ -202,10 +202,17 @@ impl Detector {
 
     /// What a manager does, it does on a client's request.
     fn ask_client(&self, finding: &mut Finding, unit: &[u8], lineage: &mut Lineage) {
-        let Some(who) = finding.who.filter(|who| Self::is_manager(lineage, who.handle)) else { return };
-        finding.reason(0, "made by the service manager on a client's request");
-        finding.requester =
-            self.requester(who.handle, finding.boottime_ns, unit, Verb::changes_files, lineage).map(Box::new);
+        let Some(who) = finding.who else { return };
+        let now = finding.boottime_ns;
+        if Self::is_manager(lineage, who.handle) {
+            finding.reason(0, "made by the service manager on a client's request");
+            finding.requester =
+                self.requester(who.handle, now, unit, Verb::changes_files, lineage).map(Box::new);
+        } else if let Some(manager) = routine::generators_manager(lineage, who.handle) {
+            finding.reason(0, "made by a generator, which the service manager runs at each reload");
+            finding.requester =
+                self.requester(manager, now, unit, Verb::starts_processes, lineage).map(Box::new);
+        }
     }
 }
 

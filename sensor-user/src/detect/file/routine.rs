@@ -27,13 +27,17 @@ impl Detector {
         if Self::is_managers_own(case.who, case.class, removal, lineage) {
             return Some(Quiet::ManagerOwnFiles);
         }
+        // A user's sockets go with the session; whoever takes one away brings nothing.
+        if removal && case.class.is_socket() {
+            return Some(Quiet::Meaningless);
+        }
         let who = case.who?;
-        if case.class == WatchClass::GeneratorOutput && started_as_generator(lineage, who.handle) {
+        if case.class == WatchClass::GeneratorOutput && generators_manager(lineage, who.handle).is_some() {
             return Some(Quiet::GeneratorOutput);
         }
         // netplan's generator writes udev rules.
         let run_time = case.path.starts_with(b"/run/") && adjacent::of(case.class).is_some();
-        if run_time && started_as_generator(lineage, who.handle) {
+        if run_time && generators_manager(lineage, who.handle).is_some() {
             return Some(Quiet::GeneratorOutput);
         }
         if case.class == WatchClass::TransientUnit && Self::is_manager(lineage, who.handle) {
@@ -69,9 +73,9 @@ fn quiet_mount(case: &Case<'_>, lineage: &Lineage) -> Option<Quiet> {
     (foreign || users).then_some(Quiet::PrivateMount)
 }
 
-/// Whether a process is, or descends from, a generator that a service manager started: a program executed out of a
+/// The service manager that started a generator which a process is, or descends from: a program executed out of a
 /// directory of generators, with nothing but a manager's forks between it and the manager.
-fn started_as_generator(lineage: &Lineage, process: Handle) -> bool {
+pub(super) fn generators_manager(lineage: &Lineage, process: Handle) -> Option<Handle> {
     let in_generators = |path: &[u8]| {
         let mut names = path.rsplit(|byte| *byte == b'/').skip(1);
         matches!(names.next(), Some(b"system-generators" | b"user-generators"))
@@ -81,10 +85,12 @@ fn started_as_generator(lineage: &Lineage, process: Handle) -> bool {
     while let Some(at) = line.next() {
         let generator =
             lineage.image(at).is_some_and(|image| in_generators(image.exe) || in_generators(image.filename));
-        let parent = line.peek().copied();
-        if generator && parent.is_some_and(|parent| Detector::is_manager(lineage, parent)) {
-            return true;
+        let parent = line.peek().copied().filter(|parent| Detector::is_manager(lineage, *parent));
+        if let Some(parent) = parent.filter(|_| generator) {
+            // Behind the manager's forks.
+            let managers = line.take_while(|above| Detector::is_manager(lineage, *above));
+            return Some(managers.last().unwrap_or(parent));
         }
     }
-    false
+    None
 }

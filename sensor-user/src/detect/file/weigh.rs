@@ -4,6 +4,7 @@ use sensor_common::record::kind;
 use sensor_common::watch;
 
 use super::case::{Case, S_IFDIR, S_IFLNK, S_IFMT};
+use crate::detect::detector::Detector;
 use crate::detect::finding::Finding;
 use crate::detect::rule::Severity;
 use crate::detect::score;
@@ -64,6 +65,16 @@ impl Case<'_> {
         if let Some(kind) = adjacent::of(self.class) {
             self.weigh_adjacent(kind, finding, lineage);
         }
+        // A manager writes there for SetUnitProperties alone, which takes limits and weights but no command
+        // (org.freedesktop.systemd1(5)).
+        let property = self.part.part == UnitPart::DropIn && contains(self.path, b".control/");
+        if property && self.who.is_some_and(|who| Detector::is_manager(lineage, who.handle)) {
+            if self.path.starts_with(b"/run/") {
+                finding.reason(-40, "set-property made it, until the next boot");
+            } else {
+                finding.reason(-15, "set-property made it");
+            }
+        }
         if self.class == WatchClass::GeneratorOutput {
             finding
                 .reason(-20, "the next daemon-reload removes it: the directory holds what generators make");
@@ -105,6 +116,10 @@ impl Case<'_> {
         let unit = cgroup::unit(path).filter(|unit| unit.ends_with(".service"))?;
         (own && task.loginuid == u32::MAX).then_some(unit)
     }
+}
+
+fn contains(path: &[u8], wanted: &[u8]) -> bool {
+    path.windows(wanted.len()).any(|window| window == wanted)
 }
 
 fn describe_user(lineage: &Lineage, uid: u32) -> String {

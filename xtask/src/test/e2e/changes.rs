@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use serde::Serialize;
@@ -43,14 +44,16 @@ pub fn figures(told: &Transcript) -> Result<Figures> {
             received.entry(file).or_insert(microseconds * 1000);
         }
     }
-    let latency = |(path, ended): &(String, u64)| Some(received.get(path.as_str())?.saturating_sub(*ended));
-    let mut nanoseconds: Vec<u64> = told.changes.iter().filter_map(latency).collect();
-    nanoseconds.sort_unstable();
-    let untold = told.changes.len() - nanoseconds.len();
+    let latency = |(path, ended): &(String, u64)| {
+        Some(Duration::from_nanos(received.get(path.as_str())?.saturating_sub(*ended)))
+    };
+    let mut latencies: Vec<Duration> = told.changes.iter().filter_map(latency).collect();
+    latencies.sort_unstable();
+    let untold = told.changes.len() - latencies.len();
     ensure!(untold == 0, "{untold} of {} changes are not in the journal", told.changes.len());
     // The nearest rank: the least value that so many of a hundred do not exceed.
     let rank =
-        |percent: usize| nanoseconds[(nanoseconds.len() * percent).div_ceil(100).max(1) - 1] as f64 / 1e6;
+        |percent: usize| latencies[(latencies.len() * percent).div_ceil(100).max(1) - 1].as_secs_f64() * 1e3;
     Ok(Figures { changes: told.changes.len(), p50_ms: rank(50), p99_ms: rank(99), max_ms: rank(100) })
 }
 

@@ -10,6 +10,8 @@ use super::{Plan, changes, promtool, suites};
 const MEDIUM: u64 = 47;
 /// From the write to journald's own time of receipt.
 const LATENCY_MS: u64 = 1000;
+/// The same, of 99 in a hundred changes.
+const P99_MS: f64 = 1000.0;
 
 /// The guest's own verdicts, those on what the sensor told, and the plan's.
 pub fn judge(told: &Transcript, plan: &Plan) -> Result<Vec<Verdict>> {
@@ -54,7 +56,7 @@ pub fn suites(told: &Transcript, verdicts: &mut Vec<Verdict>) {
         figures.as_ref().map_or_else(|error| format!("# {error:#}"), |figures| format!("# {figures}"))
     );
     let slow = match figures {
-        Ok(figures) => (figures.p99_ms >= LATENCY_MS as f64).then(|| figures.to_string()),
+        Ok(figures) => (figures.p99_ms >= P99_MS).then(|| figures.to_string()),
         Err(error) => Some(format!("{error:#}")),
     };
     verdicts.push(Verdict::new("latency.p99-below-1-s", slow));
