@@ -4,6 +4,7 @@ mod apt;
 mod bench;
 mod ebpf;
 mod latency;
+mod matrix;
 mod programs;
 mod run;
 mod sh;
@@ -42,6 +43,7 @@ enum Command {
     BuildEbpf(ebpf::Args),
     Bench(bench::Args),
     Latency(latency::Args),
+    Matrix(matrix::Args),
     Vm(vm::Args),
 }
 
@@ -53,6 +55,7 @@ fn main() -> anyhow::Result<()> {
         Command::BuildEbpf(args) => ebpf::main(&args),
         Command::Bench(args) => bench::main(&args),
         Command::Latency(args) => latency::main(&args),
+        Command::Matrix(args) => matrix::main(&args),
         Command::Vm(args) => vm::main(&args),
     }
 }
@@ -104,6 +107,7 @@ mod tests {
             " build-ebpf",
             " bench",
             " latency",
+            " matrix",
             " vm",
             " vm fetch",
             " vm boot",

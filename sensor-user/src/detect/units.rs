@@ -9,8 +9,8 @@ use crate::subject::service::Scope;
 use crate::subject::unit::change::{Change, changes};
 use crate::subject::unit::effective::{Effective, effective};
 use crate::subject::unit::load::{LoadPath, View, split};
-use crate::subject::unit::signals::Weight;
 use crate::subject::unit::signals::unit::signals;
+use crate::subject::unit::signals::{Signal, Weight};
 use crate::subject::unit::store::{Digest, ENTRY_COST, UnitFiles};
 
 /// Bytes of unit files that are kept. Debian with every desktop takes less than a tenth.
@@ -169,16 +169,19 @@ pub(super) fn weigh(
     let new = signals(after, packaged)
         .into_iter()
         .filter(|signal| !known.iter().any(|known| (known.slug, &known.why) == (signal.slug, &signal.why)));
-    let mut slugs = Vec::new();
-    for signal in new.take(SIGNALS_TOLD) {
-        finding.reason(points(signal.weight), signal.why);
-        if !slugs.contains(&signal.slug) {
-            slugs.push(signal.slug);
-        }
-    }
+    tell(finding, new);
     if let Some(unit) = &mut finding.unit {
         unit.changes = changes(before, Some(after)).iter().take(CHANGES_TOLD).map(Change::sentence).collect();
-        unit.signals = slugs;
+    }
+}
+
+/// Adds signals to a finding's score, and names them.
+pub(super) fn tell(finding: &mut Finding, signals: impl IntoIterator<Item = Signal>) {
+    for signal in signals.into_iter().take(SIGNALS_TOLD) {
+        finding.reason(points(signal.weight), signal.why);
+        if let Some(unit) = finding.unit.as_mut().filter(|unit| !unit.signals.contains(&signal.slug)) {
+            unit.signals.push(signal.slug);
+        }
     }
 }
 

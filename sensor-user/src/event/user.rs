@@ -167,6 +167,27 @@ pub enum WatchClass {
 }
 
 impl WatchClass {
+    /// Whether a directory of this class that does not exist is covered from its first moment, by name. That makes every
+    /// write below the nearest directory that does exist cost a walk, be it / or /var; so it is done for what service
+    /// managers and System V's init go by. Others are found when they appear, with what they hold by then.
+    #[must_use]
+    pub const fn is_awaited(self) -> bool {
+        matches!(
+            self,
+            Self::SystemUnit
+                | Self::UserUnit
+                | Self::SystemGenerator
+                | Self::UserGenerator
+                | Self::SystemEnvironmentGenerator
+                | Self::UserEnvironmentGenerator
+                | Self::GeneratorOutput
+                | Self::TransientUnit
+                | Self::InitScript
+                | Self::RunlevelLink
+                | Self::RcLocal
+        )
+    }
+
     /// Whether it is watched because of a unit that leads to it, and not because it is configured.
     #[must_use]
     pub const fn is_followed(self) -> bool {

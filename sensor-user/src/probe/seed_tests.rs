@@ -83,6 +83,25 @@ fn files_with_another_name_or_an_open_descriptor_are_marked() {
 }
 
 #[test]
+fn a_file_below_a_path_that_is_too_long_is_marked() {
+    let dir = tempfile::tempdir().unwrap();
+    let name = "n".repeat(255);
+    let mut here = File::open(dir.path()).unwrap();
+    for _ in 0..17 {
+        rustix::fs::mkdirat(&here, &name, Mode::from_raw_mode(0o700)).unwrap();
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        here = rustix::fs::openat(&here, &name, flags, Mode::empty()).unwrap().into();
+    }
+    let flags = OFlags::CREATE | OFlags::WRONLY;
+    rustix::fs::openat(&here, "open", flags, Mode::from_raw_mode(0o600)).unwrap();
+    rustix::fs::linkat(&here, "open", &here, "linked", AtFlags::empty()).unwrap();
+    let mut set = set(dir.path());
+    let seeded = set.seed_files().unwrap();
+    assert!(seeded.errors.is_empty() && !seeded.cut);
+    assert_eq!((seeded.files, seeded.marked), (2, 1));
+}
+
+#[test]
 fn a_shared_writable_mapping_is_a_way_to_write() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("mapped");

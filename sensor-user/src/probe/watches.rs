@@ -385,7 +385,8 @@ impl<M: Marker> Walk<'_, M> {
             );
             let missing = matches!(opened, Err(Errno::NOENT));
             for parent in &parents {
-                let flags = if missing { watch::ENTRY | watch::PENDING } else { watch::ENTRY };
+                let awaited = missing && spec.class.is_none_or(WatchClass::is_awaited);
+                let flags = if awaited { watch::ENTRY | watch::PENDING } else { watch::ENTRY };
                 let key = (parent.clone(), name.as_bytes().to_vec());
                 self.plan.children.entry(key).or_insert((0, anchor)).0 |= flags;
                 self.add_object(parent, watch::ANCHOR, anchor);

@@ -100,6 +100,16 @@ impl Place {
         self.walk(name, false)
     }
 
+    /// The same place where the filesystem is reached at another path.
+    pub fn reached_at(&self, mount: impl Into<PathBuf>) -> Self {
+        let mount = mount.into();
+        let moved = |path: &Path| {
+            path.strip_prefix(&self.mount).map_or_else(|_| path.into(), |rest| mount.join(rest))
+        };
+        let (top, watched, plain) = (moved(&self.top), moved(&self.watched), moved(&self.plain));
+        Self { mount, top, watched, plain, ..self.clone() }
+    }
+
     fn walk(&self, name: &str, make: bool) -> Result<OwnedFd> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let mut here =

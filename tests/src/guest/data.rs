@@ -2,7 +2,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{Read, Seek, Write};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::ptr::null_mut;
 
@@ -47,9 +47,9 @@ pub fn cases() -> Vec<Case> {
             &["open_write a", "mmap_write a prot=3", "close_write a"]),
         case_with("write-to-a-mapping-after-close", &["a"], map_and_close,
             &["open_write a", "mmap_write a prot=3", "close_write a"]),
-        case_with("copy_file_range", &["a", ":b"], copy_file_range, &["open_write a", "close_write a"]),
-        case_with("sendfile", &["a", ":b"], sendfile, &["open_write a", "close_write a"]),
-        case_with("splice", &["a"], splice, &["open_write a", "close_write a"]),
+        case_with("copy_file_range", &["a", ":b"], |at| copy_file_range(at, &open(at)?), &["open_write a", "close_write a"]),
+        case_with("sendfile", &["a", ":b"], |at| sendfile(at, &open(at)?), &["open_write a", "close_write a"]),
+        case_with("splice", &["a"], |at| splice(at, &open(at)?), &["open_write a", "close_write a"]),
         case_with("write-by-two-descriptors", &["a"], duplicate, &["open_write a", "close_write a"]),
         case_with("open-path-only", &["a"], open_path, &[]),
     ]
@@ -87,7 +87,7 @@ fn ftruncate(at: &Place) -> Result<()> {
 }
 
 fn fallocate(at: &Place) -> Result<()> {
-    let file = OpenOptions::new().write(true).open(at.at("a"))?;
+    let file = open(at)?;
     Ok(rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, 8192)?)
 }
 
@@ -123,9 +123,16 @@ fn protect(at: &Place) -> Result<()> {
     Ok(unsafe { rustix::mm::mprotect(mapping, 1, MprotectFlags::READ | MprotectFlags::WRITE) }?)
 }
 
-/// The file stays open as long as it is mapped, so the close comes with the end of the mapping.
 fn map_and_close(at: &Place) -> Result<()> {
-    let file = OpenOptions::new().read(true).write(true).open(at.at("a"))?;
+    store(OpenOptions::new().read(true).write(true).open(at.at("a"))?.into())
+}
+
+/// Writes to a file, open for both, by a mapping alone. The file stays open as long as it is mapped, so the close comes
+/// with the end of the mapping.
+///
+/// # Errors
+/// Where the file cannot be mapped.
+pub fn store(file: OwnedFd) -> Result<()> {
     // SAFETY: as in `map`.
     let mapping = unsafe { rustix::mm::mmap(null_mut(), 1, RW, MapFlags::SHARED, &file, 0) }?;
     drop(file);
@@ -134,25 +141,40 @@ fn map_and_close(at: &Place) -> Result<()> {
     Ok(())
 }
 
-fn copy_file_range(at: &Place) -> Result<()> {
-    let from = fs::File::open(at.at(":b"))?;
-    let to = OpenOptions::new().write(true).open(at.at("a"))?;
-    rustix::fs::copy_file_range(&from, None, &to, None, 3)?;
+/// The file `a`, for writing.
+///
+/// # Errors
+/// Where there is none.
+pub fn open(at: &Place) -> Result<OwnedFd> {
+    Ok(OpenOptions::new().write(true).open(at.at("a"))?.into())
+}
+
+/// `:b` into an open file, by `copy_file_range(2)`.
+///
+/// # Errors
+/// Where the kernel refuses.
+pub fn copy_file_range(at: &Place, to: &OwnedFd) -> Result<()> {
+    rustix::fs::copy_file_range(fs::File::open(at.at(":b"))?, None, to, None, 3)?;
     Ok(())
 }
 
-fn sendfile(at: &Place) -> Result<()> {
-    let from = fs::File::open(at.at(":b"))?;
-    let to = OpenOptions::new().write(true).open(at.at("a"))?;
-    rustix::fs::sendfile(&to, &from, None, 3)?;
+/// `:b` into an open file, by sendfile(2).
+///
+/// # Errors
+/// Where the kernel refuses.
+pub fn sendfile(at: &Place, to: &OwnedFd) -> Result<()> {
+    rustix::fs::sendfile(to, fs::File::open(at.at(":b"))?, None, 3)?;
     Ok(())
 }
 
-fn splice(at: &Place) -> Result<()> {
+/// A pipe into an open file, by splice(2).
+///
+/// # Errors
+/// Where the kernel refuses.
+pub fn splice(_: &Place, to: &OwnedFd) -> Result<()> {
     let (read, write) = rustix::pipe::pipe()?;
     fs::File::from(write).write_all(b"xyz")?;
-    let to = OpenOptions::new().write(true).open(at.at("a"))?;
-    rustix::pipe::splice(&read, None, &to, None, 3, rustix::pipe::SpliceFlags::empty())?;
+    rustix::pipe::splice(&read, None, to, None, 3, rustix::pipe::SpliceFlags::empty())?;
     Ok(())
 }
 

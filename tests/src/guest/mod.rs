@@ -1,7 +1,7 @@
 //! The program that boots as init in the micro VM.
 //!
-//! `/init hooks BACKEND` tries every hook with the backend `lsm` or `fentry`; `/init burst BACKEND` counts what a flood
-//! leaves, of the daemon and of the library. Each result is a line on the result port: `ok NAME`, `not ok NAME: ...` or `skipped NAME: reason`; the last
+//! `/init hooks BACKEND` tries every hook with the backend `lsm` or `fentry`; `/init matrix BACKEND` tries every operation
+//! in every way; `/init burst BACKEND` counts what a flood leaves, of the daemon and of the library. Each result is a line on the result port: `ok NAME`, `not ok NAME: ...` or `skipped NAME: reason`; the last
 //! line is `EXIT n`.
 
 mod burst;
@@ -13,6 +13,7 @@ mod filesystems;
 mod flood;
 mod ipc;
 mod lives;
+mod matrix;
 mod mounts;
 mod names;
 mod paths;
@@ -35,6 +36,10 @@ use setup::Results;
 
 /// Runs as init and never returns.
 pub fn main() -> ! {
+    let words: Vec<std::ffi::OsString> = std::env::args_os().collect();
+    if words.get(1).is_some_and(|word| word == matrix::PROGRAM) {
+        matrix::program(&words[2..]);
+    }
     let arguments: Vec<String> = std::env::args().collect();
     if let Err(error) = init(&arguments) {
         // The console: the harness shows it where there was no EXIT line.
@@ -66,6 +71,7 @@ fn tests(arguments: &[String], results: &mut Results) -> Result<()> {
     match arguments.get(1).map(String::as_str) {
         Some("hooks") => hooks(backend, results),
         Some("burst") => burst::run_all(backend, results),
+        Some("matrix") => matrix::run_all(backend, results),
         other => bail!("no test {other:?}"),
     }
 }

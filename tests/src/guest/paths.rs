@@ -1,7 +1,7 @@
 //! Ways to a file: whatever the path, the object is the same.
 
 use std::fs::{self, OpenOptions};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 
@@ -9,7 +9,7 @@ use anyhow::Result;
 use rustix::fs::{Mode, OFlags};
 use sensor_common::limits::WALK_LEVELS;
 
-use super::case::{Case, Place, c_path, call, case, case_with};
+use super::case::{Case, Place, c_path, call, case, case_with, descriptor};
 
 /// The longest name, in bytes.
 const LONG: usize = 255;
@@ -121,6 +121,14 @@ struct Handle {
 }
 
 fn by_handle(at: &Place) -> Result<()> {
+    open_by_handle(at, libc::O_WRONLY).map(drop)
+}
+
+/// The file `a` by its handle, which needs no name.
+///
+/// # Errors
+/// Where the filesystem has no handles, or the caller no `CAP_DAC_READ_SEARCH`.
+pub fn open_by_handle(at: &Place, flags: i32) -> Result<OwnedFd> {
     let mut handle = Handle { bytes: 128, kind: 0, handle: [0; 128] };
     let mut mount = 0;
     let path = c_path(&at.at("a"));
@@ -131,12 +139,8 @@ fn by_handle(at: &Place) -> Result<()> {
     call("name_to_handle_at", named)?;
     let filesystem = fs::File::open(&at.mount)?;
     // SAFETY: the handle was filled above.
-    let opened =
-        unsafe { libc::open_by_handle_at(filesystem.as_raw_fd(), (&raw mut handle).cast(), libc::O_WRONLY) };
-    let number = call("open_by_handle_at", opened)? as i32;
-    // SAFETY: the kernel has just given the number to us.
-    drop(unsafe { OwnedFd::from_raw_fd(number) });
-    Ok(())
+    let opened = unsafe { libc::open_by_handle_at(filesystem.as_raw_fd(), (&raw mut handle).cast(), flags) };
+    descriptor("open_by_handle_at", opened)
 }
 
 /// Creates a file in a directory whose path may be too long for a system call.
@@ -152,6 +156,6 @@ fn rename_long(at: &Place) -> Result<()> {
 }
 
 /// A path of so many directories of one name.
-fn directories(name: &str, levels: usize) -> String {
+pub fn directories(name: &str, levels: usize) -> String {
     vec![name; levels].join("/")
 }

@@ -324,8 +324,11 @@ fn exec_script(sensor: &mut Sensor) -> Result<()> {
 }
 
 /// Executes an open file that may have no name.
-fn exec_descriptor(file: &impl std::os::fd::AsRawFd) -> Result<()> {
-    let args = [c"t".as_ptr(), std::ptr::null()];
+///
+/// # Errors
+/// Where the kernel refuses; else it does not return.
+pub fn exec_descriptor(file: &impl std::os::fd::AsRawFd, args: &[CString]) -> Result<()> {
+    let args: Vec<_> = args.iter().map(|arg| arg.as_ptr()).chain([std::ptr::null()]).collect();
     let environment = [std::ptr::null::<libc::c_char>()];
     // SAFETY: an open descriptor, an empty path, arrays that end with null pointers.
     let result = unsafe {
@@ -348,7 +351,7 @@ fn exec_memfd(sensor: &mut Sensor) -> Result<()> {
             libc::memfd_create(c"payload".as_ptr(), libc::MFD_CLOEXEC)
         })?;
         rustix::io::write(&file, &tiny::elf())?;
-        exec_descriptor(&file)
+        exec_descriptor(&file, &[c"t".into()])
     })?;
     let event = history.exec()?;
     let expected = flags::EXE_MEMFD | flags::EXE_DELETED;
@@ -363,7 +366,7 @@ fn exec_deleted(sensor: &mut Sensor) -> Result<()> {
         let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC;
         let file = rustix::fs::open("/w/bin/short-lived", flags, rustix::fs::Mode::empty())?;
         fs::remove_file("/w/bin/short-lived")?;
-        exec_descriptor(&file)
+        exec_descriptor(&file, &[c"t".into()])
     })?;
     let event = history.exec()?;
     ensure!(event.record.header.flags == flags::EXE_DELETED, "flags {:#x}", event.record.header.flags);

@@ -3,14 +3,15 @@
 
 use std::ffi::CStr;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use io_uring::squeue::{Entry, Flags};
 use io_uring::types::{DestinationSlot, Fd, Fixed};
 use io_uring::{IoUring, Probe, opcode};
 
 use super::case::{Case, Place, Who, case, case_with};
 
-const CWD: Fd = Fd(libc::AT_FDCWD);
+/// Where relative names begin.
+pub const CWD: Fd = Fd(libc::AT_FDCWD);
 
 /// Where the kernel carries an operation out.
 #[derive(Clone, Copy)]
@@ -74,10 +75,10 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// A ring of four entries.
+    /// A ring.
     ///
     /// # Errors
-    /// Where the kernel has none.
+    /// Where the kernel gives none.
     pub fn new(how: How) -> Result<Self> {
         let mut builder = IoUring::builder();
         if matches!(how, How::Polled) {
@@ -87,10 +88,10 @@ impl Queue {
         Ok(Self { ring: builder.build(4)?, flags })
     }
 
-    /// Does one operation and returns its result.
+    /// Does one operation and returns its result. What `entry` points to must still be there.
     ///
     /// # Errors
-    /// Where it fails.
+    /// The operation's error, as [`std::io::Error`].
     pub fn run(&mut self, entry: Entry) -> Result<i32> {
         let entry = entry.flags(self.flags);
         // SAFETY: what the entry points to outlives this call, which returns when the operation is done.
@@ -98,13 +99,17 @@ impl Queue {
         self.ring.submit_and_wait(1)?;
         let result = self.ring.completion().next().context("no completion")?.result();
         if result < 0 {
-            bail!("io_uring operation: {}", std::io::Error::from_raw_os_error(-result));
+            return Err(std::io::Error::from_raw_os_error(-result)).context("io_uring operation");
         }
         Ok(result)
     }
 }
 
-fn write(at: &Place, how: How) -> Result<()> {
+/// Creates and writes the file `a`.
+///
+/// # Errors
+/// Where the kernel refuses.
+pub fn write(at: &Place, how: How) -> Result<()> {
     let mut queue = Queue::new(how)?;
     let path = at.c("a");
     let open = opcode::OpenAt::new(CWD, path.as_ptr()).flags(libc::O_CREAT | libc::O_WRONLY).mode(0o600);
@@ -130,7 +135,10 @@ fn fixed(at: &Place) -> Result<()> {
 }
 
 /// One operation on the names `a` and `:b`.
-fn names(at: &Place, how: How, entry: fn(&[&CStr; 2]) -> Entry) -> Result<()> {
+///
+/// # Errors
+/// Where the kernel refuses.
+pub fn names(at: &Place, how: How, entry: fn(&[&CStr; 2]) -> Entry) -> Result<()> {
     let (a, b) = (at.c("a"), at.c(":b"));
     Queue::new(how)?.run(entry(&[&a, &b])).map(drop)
 }

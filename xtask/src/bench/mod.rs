@@ -49,8 +49,9 @@ Examples:
   cargo xtask bench
   cargo xtask bench --kernel 5.10 --backend fentry --repeat 3 --output json";
 
+/// Which of the sensor's backends, and the kernel's LSMs with it.
 #[derive(Clone, Copy, ValueEnum)]
-enum Backend {
+pub enum Backend {
     /// BPF LSM programs, in a kernel whose list of LSMs has bpf
     Lsm,
     /// fentry programs, in one whose list has not
@@ -58,10 +59,19 @@ enum Backend {
 }
 
 impl Backend {
-    fn name(self) -> &'static str {
+    /// As the sensor calls it.
+    pub fn name(self) -> &'static str {
         match self {
             Self::Lsm => "lsm",
             Self::Fentry => "fentry",
+        }
+    }
+
+    /// The kernel's list of LSMs with which it is the one.
+    pub fn modules(self) -> &'static str {
+        match self {
+            Self::Lsm => LSM_WITH_BPF,
+            Self::Fentry => LSM_WITHOUT_BPF,
         }
     }
 }
@@ -86,10 +96,7 @@ pub fn main(args: &Args) -> Result<()> {
     vm.args = vec![args.backend.name().into()];
     vm.files.push(File::data("empty.bpf.o", empty));
     vm.files.push(File::data("svcsensor.bpf.o", sensor));
-    vm.lsm = Some(match args.backend {
-        Backend::Lsm => LSM_WITH_BPF.into(),
-        Backend::Fentry => LSM_WITHOUT_BPF.into(),
-    });
+    vm.lsm = Some(args.backend.modules().into());
     vm.hardware.icount = true;
     // The root in memory holds the guest's program, and reading the kernel's types takes a while of it.
     vm.hardware.memory_mib = 1024;

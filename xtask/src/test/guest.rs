@@ -17,7 +17,8 @@ use crate::{apt, programs, sh};
 pub struct Programs {
     /// svcsensor.
     pub sensor: PathBuf,
-    guest: PathBuf,
+    /// The init of micro VMs.
+    pub guest: PathBuf,
 }
 
 impl Programs {
@@ -25,6 +26,12 @@ impl Programs {
     pub fn build() -> Result<Self> {
         let [sensor, guest] = programs::build([("sensor-user", "svcsensor"), ("tests", "guest")])?;
         Ok(Self { sensor, guest })
+    }
+
+    /// Builds the init of micro VMs alone.
+    pub fn guest_alone() -> Result<PathBuf> {
+        let [guest] = programs::build([("tests", "guest")])?;
+        Ok(guest)
     }
 }
 
@@ -97,24 +104,28 @@ fn fresh(object: Option<&Path>) -> Result<Option<File>> {
     Ok(Some(File::data("svcsensor.bpf.o", bytes)))
 }
 
+/// A filesystem in an image: its file's name in the guest, and its bytes.
+type Disk = (&'static str, Vec<u8>);
+
 /// Images of filesystems that differ in what stat(2) says of a file's device.
-fn disks() -> Result<Vec<(&'static str, Vec<u8>)>> {
+fn disks() -> Result<Vec<Disk>> {
+    Ok(vec![disk("ext4.img", 8, "mkfs.ext4", &["-q", "-F"])?, btrfs()?])
+}
+
+/// btrfs in an image, whose files can share blocks.
+pub fn btrfs() -> Result<Disk> {
+    // Mixed block groups allow an image this small.
+    disk("btrfs.img", 24, "mkfs.btrfs", &["-q", "-f", "--mixed"])
+}
+
+fn disk(name: &'static str, mib: u64, program: &str, args: &[&str]) -> Result<Disk> {
     apt::need(&["e2fsprogs", "btrfs-progs"], "filesystems for the tests")?;
     let folder = sh::cache().join("disks");
     std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    let image =
-        |name: &'static str, mib: u64, program: &str, args: &[&str]| -> Result<(&'static str, Vec<u8>)> {
-            let path = folder.join(name);
-            let file =
-                std::fs::File::create(&path).with_context(|| format!("cannot make {}", path.display()))?;
-            file.set_len(mib << 20)?;
-            // Debian has them in /usr/sbin, which a user's PATH may lack.
-            sh::output(Command::new(Path::new("/usr/sbin").join(program)).args(args).arg(&path))?;
-            Ok((name, std::fs::read(&path)?))
-        };
-    Ok(vec![
-        image("ext4.img", 8, "mkfs.ext4", &["-q", "-F"])?,
-        // Mixed block groups allow an image this small.
-        image("btrfs.img", 24, "mkfs.btrfs", &["-q", "-f", "--mixed"])?,
-    ])
+    let path = folder.join(name);
+    let file = std::fs::File::create(&path).with_context(|| format!("cannot make {}", path.display()))?;
+    file.set_len(mib << 20)?;
+    // Debian has them in /usr/sbin, which a user's PATH may lack.
+    sh::output(Command::new(Path::new("/usr/sbin").join(program)).args(args).arg(&path))?;
+    Ok((name, std::fs::read(&path)?))
 }

@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-use crate::{ebpf, sh};
+use crate::{ebpf, matrix, sh};
+
+pub use guest::{Programs, btrfs};
 
 /// Run the tests: all of them, or some stages
 ///
@@ -48,16 +50,20 @@ pub struct Tally {
 }
 
 impl Tally {
-    const PASSED: Self = Self { passed: 1, failed: 0, skipped: 0 };
+    /// One that held.
+    pub const PASSED: Self = Self { passed: 1, failed: 0, skipped: 0 };
+    /// One that did not.
+    pub const FAILED: Self = Self { passed: 0, failed: 1, skipped: 0 };
 
-    fn add(&mut self, other: Self) {
+    /// Adds another's.
+    pub fn add(&mut self, other: Self) {
         self.passed += other.passed;
         self.failed += other.failed;
         self.skipped += other.skipped;
     }
 
     /// Takes up a line `ok ...`, `not ok ...` or `skipped ...`; other lines count for nothing.
-    fn line(&mut self, line: &str) {
+    pub fn line(&mut self, line: &str) {
         let first = |word: &str| line.strip_prefix(word).is_some_and(|rest| rest.starts_with(' '));
         self.passed += u32::from(first("ok"));
         self.failed += u32::from(first("not ok"));
@@ -71,13 +77,13 @@ struct Built {
     /// An object built here by another toolchain than the committed one's: the machines try it as well.
     fresh_object: Option<PathBuf>,
     /// The static programs.
-    programs: Option<guest::Programs>,
+    programs: Option<Programs>,
 }
 
 impl Built {
-    fn programs(&mut self) -> Result<guest::Programs> {
+    fn programs(&mut self) -> Result<Programs> {
         if self.programs.is_none() {
-            self.programs = Some(guest::Programs::build()?);
+            self.programs = Some(Programs::build()?);
         }
         Ok(self.programs.clone().expect("set above"))
     }
@@ -93,7 +99,7 @@ impl Built {
 type Stage = (&'static str, &'static str, fn(&mut Built) -> Result<Tally>);
 
 /// In this order: what fails fast comes first.
-const STAGES: [Stage; 11] = [
+const STAGES: [Stage; 12] = [
     ("format", "cargo fmt --check", |_| host::format()),
     ("lint", "clippy and rustdoc, without warnings", |_| host::lint()),
     ("deny", "cargo-deny: licences, doubled crates and sources of all dependencies", |_| deny::deny()),
@@ -102,6 +108,9 @@ const STAGES: [Stage; 11] = [
     ("object", "the committed kernel object is what its sources give", object),
     ("hooks", "every file and process operation, four kernels, two backends, in micro VMs", |built| {
         guest::hooks(&built.programs()?, &built.objects())
+    }),
+    ("matrix", "every operation on a unit in every way, four kernels, in micro VMs", |built| {
+        matrix::stage(&built.programs()?.guest)
     }),
     (
         "burst",

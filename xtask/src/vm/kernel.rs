@@ -31,6 +31,12 @@ impl Series {
     /// Oldest first.
     pub const ALL: [Self; 4] = [Self::V5_10, Self::V6_1, Self::V6_12, Self::V7_3];
 
+    /// As the command line has it.
+    pub fn name(self) -> String {
+        let value = clap::ValueEnum::to_possible_value(&self).expect("none of them is left out");
+        value.get_name().to_owned()
+    }
+
     fn suite(self) -> Suite {
         match self {
             Self::V5_10 => Suite::BullseyeSecurity,

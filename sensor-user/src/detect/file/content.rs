@@ -6,12 +6,15 @@ use super::case::Case;
 use crate::detect::detector::Detector;
 use crate::detect::finding::{Finding, Phase};
 use crate::detect::quiet::Quiet;
-use crate::detect::units::{Manager, home_of, weigh};
+use crate::detect::units::{Manager, home_of, tell, weigh};
 use crate::event::content::{Expected, FileContent, Found, Want};
 use crate::event::path::lossy;
 use crate::subject::place::Place;
 use crate::subject::service::UnitPart;
 use crate::subject::unit::effective::Effective;
+use crate::subject::unit::signals::command::of_script;
+use crate::subject::unit::signals::unit::of_manager;
+use crate::subject::unit::store::Digest;
 
 /// Paths whose content findings wait for.
 pub(in crate::detect) const AWAITED_MAX: usize = 1024;
@@ -117,6 +120,9 @@ impl Detector {
         }
         for mut one in looked {
             describe(&mut one.awaiting.finding, &content.found);
+            if one.awaiting.unit.is_none() {
+                weigh_text(&mut one.awaiting.finding, &content.found);
+            }
             self.complete(now, one, changed, out);
         }
     }
@@ -169,6 +175,21 @@ impl Detector {
             self.complete(now, looked, true, out);
         }
     }
+}
+
+/// What is suspicious about a file that is no unit's: a script, a generator, a line of tmpfiles.d, the managers' own
+/// configuration.
+fn weigh_text(finding: &mut Finding, found: &Found) {
+    let Some(regular) = found.regular() else { return };
+    let Some(part) = finding.unit.as_ref().map(|unit| unit.part) else { return };
+    let signals = match part {
+        UnitPart::Directory | UnitPart::Fragment | UnitPart::DropIn => return,
+        UnitPart::ManagerConfig => of_manager(&Digest::new(&regular.content)),
+        // Of a binary there is nothing to read.
+        _ if regular.content.starts_with(b"\x7fELF") => return,
+        _ => of_script(&regular.content),
+    };
+    tell(finding, signals);
 }
 
 /// Whose unit a file is part of; `None` where it is none of a unit's.

@@ -11,6 +11,9 @@ use crate::subject::container::access::{Grant, host_access};
 /// Most bytes of a command that are looked at.
 const LOOKED_AT_MAX: usize = 64 * 1024;
 
+/// Most lines of a script that are looked at.
+const SCRIPT_LINES_MAX: usize = 2000;
+
 /// A letter with which an interpreter takes a program from its arguments.
 const INTERPRETERS: [(&str, &str); 21] = [
     ("sh", "c"),
@@ -113,6 +116,27 @@ pub fn signals(path: &[u8], argv: &[Vec<u8>], in_home: bool) -> Vec<Signal> {
     text(&joined, &mut found);
     tools(&joined, &mut found);
     engine(&argv, &mut found);
+    found
+}
+
+/// What there is to say of a script, or of a file whose lines hold commands (tmpfiles.d, udev rules, cron): line by line,
+/// comments left out, each signal once.
+pub fn of_script(script: &[u8]) -> Vec<Signal> {
+    let mut found: Vec<Signal> = Vec::new();
+    let script = &script[..script.len().min(LOOKED_AT_MAX)];
+    for line in script.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).take(SCRIPT_LINES_MAX) {
+        if line.is_empty() || line.starts_with(b"#") {
+            continue;
+        }
+        let mut of_line = Vec::new();
+        text(line, &mut of_line);
+        tools(line, &mut of_line);
+        for signal in of_line {
+            if !found.iter().any(|known| known.slug == signal.slug) {
+                found.push(signal);
+            }
+        }
+    }
     found
 }
 

