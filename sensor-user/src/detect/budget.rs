@@ -1,5 +1,5 @@
-//! What changed files may cost. To put a unit together takes a millisecond or so, and anyone who may write to a unit
-//! directory could ask for that ten thousand times a second.
+//! What changed files may cost. To put a unit together from all its files is the dearest thing that an alert needs, and
+//! anyone who may write to a unit directory could ask for it ten thousand times a second.
 
 /// Units with few files that can be put together at once.
 const MAX: u64 = 256;
