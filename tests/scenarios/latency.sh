@@ -48,6 +48,6 @@ for number in range(int(sys.argv[1])):
     path = f"{directory}/latency-{number}.service"
     ended = ways[number % len(ways)](path)
     print("change", path, ended, flush=True)
-    time.sleep(0.05)
+    time.sleep(0.1)
 PYTHON
 sleep 2

@@ -55,7 +55,6 @@ step suite.atomic-init-enable
 update-rc.d suite-atomic defaults
 /etc/init.d/suite-atomic start
 step suite.atomic-bsd
-mkdir -p /usr/local/etc/rc.d
 cp /etc/init.d/suite-atomic /usr/local/etc/rc.d/suite-atomic
 chmod 755 /usr/local/etc/rc.d/suite-atomic
 

@@ -4,6 +4,8 @@
 
 mkdir -p /opt/suite
 cp /bin/true /opt/suite/agent
+# Beside units, what comes with its directory in the first milliseconds is found, not seen.
+mkdir -p /usr/local/etc/rc.d
 : >"$state/suites.out"
 chmod 0666 "$state/suites.out"
 login_alice 240 <<'LOGIN'

@@ -8,7 +8,7 @@ use crate::{programs, sh};
 /// Measure the time from a changed unit file to the line in the journal
 ///
 /// In a Debian guest without KVM (QEMU's TCG), with the sensor as a service: files written, renamed, linked and
-/// symlinked among the units, one every 50 ms. From the return of the last system call to journald's receipt. A real
+/// symlinked among the units, ten a second. From the return of the last system call to journald's receipt. A real
 /// machine is faster.
 #[derive(clap::Args)]
 #[command(after_long_help = AFTER_HELP)]
