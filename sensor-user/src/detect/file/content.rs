@@ -144,7 +144,7 @@ impl Detector {
         let before = awaiting.unit.as_ref().filter(|_| affordable);
         let before = before.and_then(|(name, manager)| self.units.effective(manager, name));
         if let Some(before) = &before {
-            self.budget.charge(now, before.files.len());
+            self.budget.charge(now, before);
         }
         Looked { awaiting, before, affordable }
     }
@@ -159,7 +159,7 @@ impl Detector {
             finding.reason(0, "of so many changes at once this one was not looked at for what it does");
         } else if let Some((name, manager)) = unit.filter(|_| changed) {
             if let Some(after) = self.units.effective(&manager, &name) {
-                self.budget.charge(now, after.files.len());
+                self.budget.charge(now, &after);
                 weigh(&mut finding, before.as_ref(), &after, self.units.packaged());
                 self.follow_programs(&after);
             }
