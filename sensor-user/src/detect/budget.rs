@@ -1,12 +1,14 @@
 //! What changed files may cost. To put a unit together from all its files is the dearest thing that an alert needs, and
 //! anyone who may write to a unit directory could ask for it ten thousand times a second.
 
+use crate::subject::unit::effective::Effective;
+
 /// Units with few files that can be put together at once.
 const MAX: u64 = 256;
 /// And in each second after that.
 const PER_SECOND: u64 = 64;
-/// So many files of a unit cost as much as one unit more.
-const FILES: usize = 8;
+/// So many files and names of a unit cost as much as one unit more.
+const PARTS: usize = 8;
 
 /// A bucket that fills with the time of the records, so that a replay decides as the live run did.
 #[derive(Debug, Default)]
@@ -26,9 +28,13 @@ impl Budget {
         left
     }
 
-    /// Takes what a unit of so many files costs.
-    pub(super) fn charge(&mut self, now: u64, files: usize) {
-        let cost = 1 + (files / FILES) as u64;
+    /// Takes what a unit costs.
+    pub(super) fn charge(&mut self, now: u64, unit: &Effective) {
+        self.take(now, unit.files.len() + unit.aliases.len());
+    }
+
+    fn take(&mut self, now: u64, parts: usize) {
+        let cost = 1 + (parts / PARTS) as u64;
         self.empty_at = self.empty_at.max(now).saturating_add(cost * UNIT_NS);
     }
 
@@ -48,7 +54,7 @@ mod tests {
         let mut spend = |now| {
             let left = budget.has_left(now);
             if left {
-                budget.charge(now, 2);
+                budget.take(now, 2);
             }
             left
         };
@@ -63,7 +69,7 @@ mod tests {
         let mut budget = Budget::default();
         let mut units = 0;
         while budget.has_left(1) {
-            budget.charge(1, 256);
+            budget.take(1, 256);
             units += 1;
         }
         assert!(units < 10, "{units}");

@@ -161,7 +161,8 @@ impl Collapse {
         let finding = &incident.finding;
         // What a directory held when its watch was set was told already if it was seen being made.
         if finding.action == "file_found"
-            && self.windows.keys().any(|(_, subject, _)| *subject == finding.subject)
+            && (self.held.is_about(&finding.subject)
+                || self.windows.keys().any(|(_, subject, _)| *subject == finding.subject))
         {
             self.collapsed += 1;
             return;

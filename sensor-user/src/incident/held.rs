@@ -136,6 +136,11 @@ impl Held {
         self.by_age.is_empty()
     }
 
+    /// Whether one of them is about this subject, whoever acted.
+    pub fn is_about(&self, subject: &str) -> bool {
+        self.by_age.values().any(|incident| incident.finding.subject == subject)
+    }
+
     /// Bytes that they hold.
     pub fn bytes(&self) -> usize {
         self.bytes

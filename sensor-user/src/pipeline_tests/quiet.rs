@@ -134,6 +134,35 @@ fn what_generators_make_anew_unseen_is_told_only_where_it_differs() {
     machine.user(kind::FILE_FOUND, &found("boot.mount", None));
     machine.tick(SECOND);
     assert_eq!(machine.rules(), ["systemd.unit.enabled", "systemd.unit.written"]);
+
+    // What a generator was seen to make since counts as known.
+    let generator = generator(&mut machine, init());
+    machine.files.insert(b"/run/systemd/generator/new.mount".to_vec(), text_file("[Mount]\nWhat=/dev/vdb\n"));
+    machine.write(generator, OUTPUT, "new.mount");
+    machine.tick(20 * SECOND);
+    machine.user(kind::FILE_FOUND, &found("new.mount", None));
+    machine.tick(SECOND);
+    assert_eq!(machine.rules(), [""; 0]);
+}
+
+#[test]
+fn what_is_found_while_its_alert_is_held_is_told_once() {
+    let mut machine = Machine::new();
+    let client = machine.fork(shell(), 900);
+    machine.exec(client, "/usr/bin/systemd-run", 51, &["systemd-run", "/tmp/x"]);
+    machine.file(kind::FILE_OPEN_WRITE, init(), TRANSIENT, "run-u1.service");
+    machine.user(
+        kind::FILE_FOUND,
+        &crate::event::user::FileFound {
+            watch: TRANSIENT,
+            path: "run-u1.service".into(),
+            target: None,
+            mode: 0o100_644,
+            uid: 0,
+        },
+    );
+    machine.tick(20 * SECOND);
+    assert_eq!(machine.rules(), ["systemd.unit.transient"]);
 }
 
 #[test]

@@ -73,6 +73,17 @@ impl Detector {
         finding.awaits_content = true;
     }
 
+    /// Has a file read that is no finding, to know it when it is found again.
+    pub(super) fn note_content(&mut self, case: &Case<'_>) {
+        let finished = matches!(
+            case.event.record.header.kind,
+            kind::FILE_CLOSE_WRITE | kind::FILE_SYMLINK | kind::FILE_RENAME | kind::FILE_LINK
+        );
+        if let Some(path) = host_path(case).filter(|_| finished) {
+            self.want(Want::File { path: path.to_vec(), expected: Expected::Present });
+        }
+    }
+
     /// The same for one that has been completed otherwise: what it waits for is noted again with it.
     pub(in crate::detect) fn await_again(&mut self, finding: &mut Finding, only_if_changed: bool) {
         if finding.awaits_content {
@@ -133,7 +144,7 @@ impl Detector {
         let before = awaiting.unit.as_ref().filter(|_| affordable);
         let before = before.and_then(|(name, manager)| self.units.effective(manager, name));
         if let Some(before) = &before {
-            self.budget.charge(now, before.files.len());
+            self.budget.charge(now, before);
         }
         Looked { awaiting, before, affordable }
     }
@@ -148,7 +159,7 @@ impl Detector {
             finding.reason(0, "of so many changes at once this one was not looked at for what it does");
         } else if let Some((name, manager)) = unit.filter(|_| changed) {
             if let Some(after) = self.units.effective(&manager, &name) {
-                self.budget.charge(now, after.files.len());
+                self.budget.charge(now, &after);
                 weigh(&mut finding, before.as_ref(), &after, self.units.packaged());
                 self.follow_programs(&after);
             }

@@ -177,6 +177,9 @@ impl Detector {
             if matches!(why, Quiet::GeneratorOutput | Quiet::TransientScope) {
                 self.excused.insert(hash(path), record.header.boottime_ns);
             }
+            if why == Quiet::GeneratorOutput {
+                self.note_content(&case);
+            }
             return self.stay_quiet(why);
         }
         let Some(rule) = self.rule(&case, lineage) else { return self.stay_quiet(Quiet::Meaningless) };

@@ -308,24 +308,31 @@ impl<'a> View<'a> {
     /// of the name, of its template, of its prefixes; at last those of the type.
     fn directories_of(&self, names: &[Vec<u8>], suffix: &[u8]) -> Vec<Vec<u8>> {
         let mut found: Vec<Vec<u8>> = Vec::new();
-        let mut add = |directory: &[u8], base: &[u8]| {
-            let path = join(directory, &[base, suffix].concat());
-            let Some(path) = self.files.resolve(&path, true) else { return };
-            // Most of them do not exist.
+        // Most of them do not exist, and a unit may have hundreds of names: so look at what there is, once.
+        let existing: Vec<BTreeSet<&[u8]>> = self
+            .unit_directories()
+            .map(|directory| {
+                let entries = self.files.below(directory).map(|path| &path[directory.len() + 1..]);
+                let names = entries.filter_map(|entry| entry.split(|byte| *byte == b'/').next());
+                names.filter(|name| name.ends_with(suffix)).collect()
+            })
+            .collect();
+        let mut add = |base: &[u8], at: usize| {
+            let name = [base, suffix].concat();
+            let path = existing[at].contains(&name[..]).then(|| join(&self.directories[at].1, &name));
+            let Some(path) = path.and_then(|path| self.files.resolve(&path, true)) else { return };
             if self.files.below(&path).next().is_some() && !found.contains(&path) {
                 found.push(path);
             }
         };
         for name in names {
             let bases = bases(name);
-            for (_, directory) in &self.directories {
-                for base in &bases {
-                    add(directory, base);
-                }
+            for at in 0..self.directories.len() {
+                bases.iter().for_each(|base| add(base, at));
             }
         }
         if let Some(kind) = names.first().and_then(|name| Name::parse(name)).map(|name| name.kind) {
-            self.directories.iter().for_each(|(_, directory)| add(directory, kind.suffix()));
+            (0..self.directories.len()).for_each(|at| add(kind.suffix(), at));
         }
         found
     }
