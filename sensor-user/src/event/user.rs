@@ -167,11 +167,10 @@ pub enum WatchClass {
 }
 
 impl WatchClass {
-    /// Whether a directory of this class that does not exist is covered from its first moment, by name. That makes every
-    /// write below the nearest directory that does exist cost a walk, be it / or /var; so it is done for what service
-    /// managers and System V's init go by. Others are found when they appear, with what they hold by then.
+    /// Whether it is what service managers and System V's init go by: such a directory that does not exist yet is covered
+    /// from its first moment, by name, whatever that costs the writes below the nearest directory that does exist.
     #[must_use]
-    pub const fn is_awaited(self) -> bool {
+    pub const fn is_of_units(self) -> bool {
         matches!(
             self,
             Self::SystemUnit

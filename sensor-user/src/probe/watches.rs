@@ -385,7 +385,8 @@ impl<M: Marker> Walk<'_, M> {
             );
             let missing = matches!(opened, Err(Errno::NOENT));
             for parent in &parents {
-                let awaited = missing && spec.class.is_none_or(WatchClass::is_awaited);
+                let awaited = missing
+                    && (spec.class.is_none_or(WatchClass::is_of_units) || !is_busy(&parent_path, spec));
                 let flags = if awaited { watch::ENTRY | watch::PENDING } else { watch::ENTRY };
                 let key = (parent.clone(), name.as_bytes().to_vec());
                 self.plan.children.entry(key).or_insert((0, anchor)).0 |= flags;
@@ -502,6 +503,12 @@ impl<M: Marker> Walk<'_, M> {
         self.identities.insert(path.to_owned(), identities.clone());
         Ok(identities)
     }
+}
+
+/// Whether so much is written below a directory that a walk for each write would be felt. What is missing there and is
+/// not for units is found when it appears, with what it holds by then.
+fn is_busy(directory: &str, spec: &Spec) -> bool {
+    directory == "/" || directory == "/var" || directory.starts_with("/var/") || spec.owner.is_some()
 }
 
 fn object(path: &str, source: Errno) -> WatchError {
