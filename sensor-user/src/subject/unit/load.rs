@@ -358,11 +358,15 @@ impl<'a> View<'a> {
         for name in names {
             let bases = bases(name);
             for at in 0..self.directories.len() {
-                bases.iter().for_each(|base| add(base, at));
+                for base in &bases {
+                    add(base, at);
+                }
             }
         }
         if let Some(kind) = names.first().and_then(|name| Name::parse(name)).map(|name| name.kind) {
-            (0..self.directories.len()).for_each(|at| add(kind.suffix(), at));
+            for at in 0..self.directories.len() {
+                add(kind.suffix(), at);
+            }
         }
         found
     }
