@@ -94,11 +94,14 @@ impl Shared {
 }
 
 impl Reader {
-    /// Reads below `root`. No thread runs until something is wanted.
+    /// Reads below `root`, with one thread; others start where it is held up.
     pub fn new(root: Root) -> Self {
         let (sender, answers) = mpsc::channel(ANSWERS_MAX);
-        let shared = Shared { root, work: Mutex::default(), arrived: Condvar::new() };
-        Self { shared: Arc::new(shared), answers, sender }
+        let work = Mutex::new(Work { busy: vec![None], ..Work::default() });
+        let reader =
+            Self { shared: Arc::new(Shared { root, work, arrived: Condvar::new() }), answers, sender };
+        reader.start(0);
+        reader
     }
 
     /// PID 1's root directory.
@@ -137,6 +140,8 @@ impl Reader {
                 let at_once = job.since.elapsed() >= PATIENCE;
                 match shared.root.answer(&job.want, at_once) {
                     Some(answer) => {
+                        // Waiting for the pipeline is not being held up by a file.
+                        shared.work().busy[thread] = None;
                         if sender.blocking_send(answer).is_err() {
                             return;
                         }
