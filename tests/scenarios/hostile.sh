@@ -61,6 +61,16 @@ eventually 20 told $units/cron.service.d/zz-last.conf
 step hostile.reload
 check hostile.cron-restarts sh -c 'systemctl daemon-reload; systemctl restart cron.service'
 
+# Many names of one unit.
+step hostile.aliases
+python3 - <<'PYTHON'
+import os
+
+for number in range(400):
+    os.symlink("/lib/systemd/system/cron.service", f"/etc/systemd/system/hostile-alias-{number}.service")
+PYTHON
+eventually 20 told $units/hostile-alias-399.service
+
 step hostile.rewritten
 python3 - <<'PYTHON'
 import os, time
@@ -88,7 +98,7 @@ fact hostile.after.ns "$(cat "$state/after.ns")"
 eventually 10 told $units/hostile-after.service
 [ "$(sensor MainPID)" = "$pid" ] && [ "$(sensor ActiveState)" = active ]
 verdict hostile.running $? "process $pid became $(sensor MainPID), $(sensor ActiveState), $(sensor Result)"
-for file in large line nuls random fifo renamed linked device zeros terminal socket loop-a loop-b rewritten after; do
+for file in large line nuls random fifo renamed linked device zeros terminal socket loop-a loop-b alias-399 rewritten after; do
     told "$units/hostile-$file.service"
     verdict "hostile.told.$file" $? "no alert about hostile-$file.service"
 done

@@ -248,12 +248,11 @@ impl<'a> View<'a> {
     /// The names that lead to a file of the name `base` (`add_names`): of a template the instance is put in.
     fn aliases(&self, base: &[u8], name: Name<'_>, file: Option<&[u8]>) -> Vec<Vec<u8>> {
         let mut found = Vec::new();
+        let leading = self.leading_to(base, name.kind);
         for (_, directory) in &self.directories {
             for path in self.files.links_below(directory) {
                 let alias = &path[directory.len() + 1..];
-                let Some(parsed) = Name::parse(alias).filter(|alias| alias.kind == name.kind) else {
-                    continue;
-                };
+                let Some(parsed) = Name::parse(alias).filter(|_| leading.contains(alias)) else { continue };
                 let Fragment::Path(target) = self.fragment(alias) else { continue };
                 if self.is_mask(&target) {
                     continue;
@@ -276,6 +275,37 @@ impl<'a> View<'a> {
             }
         }
         found
+    }
+
+    /// The names of links that may lead to `base`, by the last names of their targets: few of all there are, so that
+    /// following each is not too dear.
+    fn leading_to(&self, base: &[u8], kind: Type) -> BTreeSet<Vec<u8>> {
+        let mut links: Vec<(&[u8], &[u8])> = Vec::new();
+        for directory in self.unit_directories() {
+            for path in self.files.links_below(directory) {
+                let alias = &path[directory.len() + 1..];
+                if let Some(target) = self.files.link(path).filter(|_| alias.ends_with(kind.suffix())) {
+                    links.push((alias, split(target).1));
+                }
+            }
+        }
+        let template = |name: &[u8]| Name::parse(name).and_then(|name| name.template());
+        let mut leading: BTreeSet<Vec<u8>> = template(base).into_iter().chain([base.to_vec()]).collect();
+        for _ in 0..NAMES_MAX {
+            let known = leading.len();
+            links.retain(|(alias, target)| {
+                let leads = leading.contains(*target)
+                    || template(target).is_some_and(|template| leading.contains(&template));
+                if leads {
+                    leading.insert(alias.to_vec());
+                }
+                !leads
+            });
+            if leading.len() == known {
+                break;
+            }
+        }
+        leading
     }
 
     /// Whether a path leads to /dev/null or to a file of no length.
@@ -334,7 +364,9 @@ impl<'a> View<'a> {
             }
         }
         if let Some(kind) = names.first().and_then(|name| Name::parse(name)).map(|name| name.kind) {
-            (0..self.directories.len()).for_each(|at| add(kind.suffix(), at));
+            for at in 0..self.directories.len() {
+                add(kind.suffix(), at);
+            }
         }
         found
     }
