@@ -2,13 +2,13 @@
 
 use sensor_common::record::flags;
 
+use super::containers::weigh;
 use super::detector::{Detector, same_command};
 use super::finding::{Finding, Who};
 use super::rules;
 use crate::event::decode::ExecEvent;
 use crate::lineage::Lineage;
 use crate::lineage::table::Handle;
-use crate::subject::container::access::Grant;
 use crate::subject::container::cli;
 use crate::subject::tools::{Family, Recognised};
 
@@ -29,7 +29,7 @@ impl Detector {
             None => None,
         };
         let truncated = image.flags & flags::ARGS_TRUNCATED != 0;
-        let command = cli::parse(image.arguments(), truncated && known.is_some(), known.is_none())?;
+        let mut service = cli::parse(image.arguments(), truncated && known.is_some(), known.is_none())?;
 
         // podman executes itself again to enter its user namespace: the first of such a line is the process.
         let mut process = handle;
@@ -39,7 +39,6 @@ impl Detector {
             }
             process = at;
         }
-        let mut service = command.service;
         let subject = format!(
             "{} {} {}",
             service.verb,
@@ -59,11 +58,7 @@ impl Detector {
         if let Some(entry) = lineage.entry(process) {
             finding.process = (entry.tgid, entry.start_ns);
         }
-        match command.grant {
-            Some(Grant::Full) => finding.reason(25, "the container can take over its host"),
-            Some(Grant::Partial) => finding.reason(5, "the container is given a part of its host"),
-            None => {}
-        }
+        weigh(&service, &mut finding);
         match recognised {
             Some(Recognised::ByIdentity(tool)) if image.exe_name() != tool.name.as_bytes() => {
                 finding.reason(15, format!("{} under another name", tool.name));

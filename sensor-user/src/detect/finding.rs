@@ -6,7 +6,8 @@ use super::rule::{Rule, Technique};
 use super::score::Reason;
 use crate::lineage::actor::Requester;
 use crate::lineage::table::Handle;
-use crate::subject::service::{ContainerService, File, Unit};
+use crate::subject::container::service::ContainerService;
+use crate::subject::service::{File, Unit};
 
 /// When a finding becomes an alert.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

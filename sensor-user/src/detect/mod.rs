@@ -2,6 +2,7 @@
 
 pub mod budget;
 mod client;
+mod containers;
 pub mod detector;
 mod effects;
 pub mod exec;

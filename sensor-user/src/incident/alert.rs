@@ -3,7 +3,8 @@
 use crate::detect::rule::{Rule, Severity, Technique};
 pub use crate::detect::score::Reason;
 use crate::lineage::actor::Actor;
-use crate::subject::service::{ContainerService, File, Unit};
+use crate::subject::container::service::ContainerService;
+use crate::subject::service::{File, Unit};
 
 /// One alert. Rebuilding it from the same records gives the same value, [`Alert::id`] included.
 #[derive(Clone, Debug)]

@@ -75,12 +75,15 @@ fn deed(incident: &Incident) -> String {
             (None, Some(image)) => format!("a container of {image}"),
             (None, None) => "a container".to_owned(),
         };
-        let mut text = format!(
-            "asked {} to {} {what} with restart policy {}",
-            service.engine, service.verb, service.restart_policy
-        );
-        if !service.host_access.is_empty() {
-            let _infallible = write!(text, " and {}", service.host_access.join(" "));
+        let mut text = format!("asked {} to {} {what}", service.engine, service.verb);
+        let access = service.access.options().collect::<Vec<_>>().join(" ");
+        let given = [
+            Some(format!("restart policy {}", service.restart_policy)).filter(|_| service.comes_back()),
+            Some(access).filter(|access| !access.is_empty()),
+        ];
+        let given = given.into_iter().flatten().collect::<Vec<_>>().join(" and ");
+        if !given.is_empty() {
+            let _infallible = write!(text, " with {given}");
         }
         return text;
     }

@@ -20,7 +20,14 @@ pub fn weight(incident: &Incident) -> usize {
             + text(&service.restart_policy)
             + option(service.image.as_ref(), text)
             + option(service.name.as_ref(), text)
-            + list(&service.host_access, text)
+            + option(service.id.as_ref(), text)
+            + option(service.user.as_ref(), text)
+            + list(&service.command, text)
+            + service
+                .access
+                .options()
+                .map(|option| ALLOCATION + size_of::<String>() + option.len())
+                .sum::<usize>()
     });
     let requester = actor.on_behalf_of.as_ref().map_or(0, |client| {
         list(&client.processes, process)

@@ -144,12 +144,17 @@ impl Page {
             let mut words = vec![&*service.engine, &*service.verb, image];
             words.retain(|word| !word.is_empty());
             let asked = printable(&words.join(" ")).into_owned();
-            self.line("service", format_args!("{asked}, restart {}", printable(&service.restart_policy)))?;
-            if !service.host_access.is_empty() {
-                self.line(
-                    "",
-                    format_args!("host access: {}", printable(&command_line(&service.host_access))),
-                )?;
+            if service.comes_back() {
+                let policy = printable(&service.restart_policy);
+                self.line("service", format_args!("{asked}, restart {policy}"))?;
+            } else {
+                self.line("service", format_args!("{asked}"))?;
+            }
+            let access: Vec<String> = service.access.options().map(str::to_owned).collect();
+            for (what, words) in [("host access", &access), ("command", &service.command)] {
+                if !words.is_empty() {
+                    self.line("", format_args!("{what}: {}", printable(&command_line(words))))?;
+                }
             }
         }
         Ok(())

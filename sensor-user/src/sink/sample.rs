@@ -3,7 +3,8 @@
 use crate::detect::rule::{Rule, Severity, Technique};
 use crate::incident::alert::{Alert, HostInfo, Reason};
 use crate::lineage::actor::{Actor, Container, Process, Requester, User};
-use crate::subject::service::{ContainerService, File, Scope, Unit, UnitPart};
+use crate::subject::container::service::ContainerService;
+use crate::subject::service::{File, Scope, Unit, UnitPart};
 
 static UNIT_WRITTEN: Rule = Rule {
     id: "systemd.unit.written",
@@ -161,16 +162,21 @@ pub(crate) fn container_started() -> Alert {
         },
         file: None,
         unit: None,
-        container_service: Some(ContainerService {
-            engine: "docker".to_owned(),
-            verb: "run".to_owned(),
-            restart_policy: "always".to_owned(),
-            image: Some("evil:latest".to_owned()),
-            name: None,
-            host_access: strings(&["--privileged"]),
-        }),
+        container_service: Some(container_service()),
         ..unit_written()
     }
+}
+
+fn container_service() -> ContainerService {
+    let mut service = ContainerService {
+        engine: "docker".to_owned(),
+        verb: "run".to_owned(),
+        restart_policy: "always".to_owned(),
+        image: Some("evil:latest".to_owned()),
+        ..ContainerService::default()
+    };
+    service.access.privileged(true);
+    service
 }
 
 /// Of the process only the pid is known, and there is no subject.

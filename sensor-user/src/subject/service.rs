@@ -138,20 +138,3 @@ pub enum Scope {
     /// The managers of users.
     User,
 }
-
-/// A container service that was asked for.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct ContainerService {
-    /// `docker`, `podman`, `nerdctl`.
-    pub engine: String,
-    /// `run`, `create`, `update`...
-    pub verb: String,
-    /// `always`, `unless-stopped`, `on-failure:3`.
-    pub restart_policy: String,
-    /// The image, or the container for `update`.
-    pub image: Option<String>,
-    /// `--name`.
-    pub name: Option<String>,
-    /// Options that give it the host: `--privileged`, `-v /:/host`...
-    pub host_access: Vec<String>,
-}

@@ -6,6 +6,7 @@
 use serde::Serialize;
 
 use crate::detect::rule::Severity;
+use crate::subject::container::service::Source;
 use crate::subject::service::{Scope, UnitPart};
 
 #[cfg(test)]
@@ -442,21 +443,33 @@ pub struct Unit<'a> {
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(JsonSchema))]
 pub struct ContainerService<'a> {
-    /// `docker`, `podman`, `nerdctl`.
+    /// Where it is said what the container is to be.
+    pub source: Source,
+    /// `docker`, `podman`, `nerdctl`, `kubelet`.
     pub engine: &'a str,
     /// `run`, `create`, `update`.
     pub verb: &'a str,
-    /// `always`, `unless-stopped`, `on-failure:3`.
-    pub restart_policy: &'a str,
+    /// `always`, `unless-stopped`, `on-failure:3`; absent where it does not come back by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restart_policy: Option<&'a str>,
+    /// The engine's id of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<&'a str>,
     /// The image, or the container for `update`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<&'a str>,
     /// The name that it was given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<&'a str>,
-    /// Options that give it the host.
+    /// What runs in it, entry point first; absent where it is the image's own.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    pub host_access: &'a [String],
+    pub command: &'a [String],
+    /// As whom.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<&'a str>,
+    /// Options that give it the host.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub host_access: Vec<&'a str>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's skip_serializing_if passes a reference")]

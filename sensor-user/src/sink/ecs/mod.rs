@@ -318,12 +318,16 @@ fn svcsensor(alert: &Alert) -> Svcsensor<'_> {
         }),
         other_path: alert.file.as_ref().and_then(|file| file.other_path.as_deref()),
         container_service: alert.container_service.as_ref().map(|service| ContainerService {
+            source: service.source,
             engine: &service.engine,
             verb: &service.verb,
-            restart_policy: &service.restart_policy,
+            restart_policy: Some(&*service.restart_policy).filter(|policy| !policy.is_empty()),
+            id: service.id.as_deref(),
             image: service.image.as_deref(),
             name: service.name.as_deref(),
-            host_access: &service.host_access,
+            command: &service.command,
+            user: service.user.as_deref(),
+            host_access: service.access.options().collect(),
         }),
     }
 }

@@ -7,18 +7,8 @@
 //! A boolean that is not listed here is taken for an option with a value. It then swallows the image, and the
 //! container's first argument is called the image; a restart policy before it is found all the same.
 
-use super::access::{Grant, HostAccess, host_access};
+use super::service::ContainerService;
 use crate::event::path::lossy;
-use crate::subject::service::ContainerService;
-
-/// What a command line asks for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Command {
-    /// For the alert. The engine is that which the caller recognised.
-    pub service: ContainerService,
-    /// The most that `host_access` gives.
-    pub grant: Option<Grant>,
-}
 
 /// Global options without a value (docker(1), podman(1), nerdctl's docs/command-reference.md).
 const GLOBAL_SWITCHES: [&str; 12] = [
@@ -148,50 +138,48 @@ impl Verb {
 ///
 /// `truncated` tells that arguments are missing at the end; then the image may be among them. `strict` is for a
 /// program that is not known to be an engine: before the verb only what an engine knows may stand.
-pub fn parse<'a>(args: impl Iterator<Item = &'a [u8]>, truncated: bool, strict: bool) -> Option<Command> {
+pub fn parse<'a>(
+    args: impl Iterator<Item = &'a [u8]>,
+    truncated: bool,
+    strict: bool,
+) -> Option<ContainerService> {
     let mut args = Arguments { rest: args.take(ARGUMENTS_MAX).collect(), next: 1 };
     let verb = args.verb(strict)?;
     let mut service = ContainerService { verb: verb.name().to_owned(), ..ContainerService::default() };
-    let mut access: Vec<HostAccess> = Vec::new();
     let mut policy = None;
+    let mut entry_point: Option<String> = None;
     while let Some(item) = args.item(is_switch) {
         match item {
             Item::Option { name, value } => match name.as_str() {
                 "restart" => policy = Some(lossy(value).into_owned()),
+                "user" | "u" => service.user = Some(lossy(value).into_owned()),
+                "entrypoint" => entry_point = Some(lossy(value).into_owned()),
                 "name" => service.name = Some(lossy(value).into_owned()),
-                _ => access.extend(host_access(&name, value)),
+                _ => service.access.option(&name, value),
             },
             Item::Switch { name, on } => {
                 if name == "privileged" {
-                    access.retain(|other| other.option != "--privileged");
-                    access.extend(host_access(&name, b"").filter(|_| on));
+                    service.access.privileged(on);
                 }
             }
             Item::Positional(value) => {
                 service.image.get_or_insert_with(|| lossy(value).into_owned());
                 if !verb.interspersed() {
+                    args.remaining().for_each(|argument| service.argument(lossy(argument)));
                     break;
                 }
             }
         }
     }
+    if let Some(program) = entry_point {
+        service.command.insert(0, program);
+    }
     let image_needed = verb != Verb::PodCreate && !truncated;
-    service.restart_policy = policy.filter(|policy| comes_back(policy))?;
+    service.restart_policy = policy.filter(|policy| ContainerService::is_restart_policy(policy))?;
     if image_needed && service.image.is_none() {
         return None;
     }
-    let grant = access.iter().map(|access| access.grant).max();
-    service.host_access = access.into_iter().map(|access| access.option).collect();
-    Some(Command { service, grant })
-}
-
-/// Whether an engine that is given this policy starts the container again (docker-run(1), "--restart").
-fn comes_back(policy: &str) -> bool {
-    match policy.split_once(':') {
-        None => matches!(policy, "always" | "unless-stopped" | "on-failure"),
-        // podman takes the number with `always` as well, docker refuses it.
-        Some((kind, retries)) => matches!(kind, "on-failure" | "always") && retries.parse::<u32>().is_ok(),
-    }
+    Some(service)
 }
 
 fn is_switch(name: &str) -> bool {
@@ -218,6 +206,10 @@ impl<'a> Arguments<'a> {
         let arg = *self.rest.get(self.next)?;
         self.next += 1;
         Some(arg)
+    }
+
+    fn remaining(&self) -> impl Iterator<Item = &'a [u8]> {
+        self.rest.iter().skip(self.next).copied()
     }
 
     /// The verb, past the global options.

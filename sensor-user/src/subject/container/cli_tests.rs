@@ -1,13 +1,14 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::subject::container::access::Grant;
 
-fn command(line: &str) -> Option<Command> {
+fn command(line: &str) -> Option<ContainerService> {
     parse(line.split(' ').filter(|arg| !arg.is_empty()).map(str::as_bytes), false, false)
 }
 
 fn found(line: &str) -> (String, String, Option<String>) {
-    let service = command(line).unwrap_or_else(|| panic!("nothing in {line}")).service;
+    let service = command(line).unwrap_or_else(|| panic!("nothing in {line}"));
     (service.verb, service.restart_policy, service.image)
 }
 
@@ -95,27 +96,33 @@ fn host_access_and_name() {
         "docker run -d --name evil --privileged --pid=host --cap-add ALL -v /:/host --net host --restart=always img",
     )
     .expect("a policy");
-    assert_eq!(command.service.name.as_deref(), Some("evil"));
-    assert_eq!(command.grant, Some(Grant::Full));
+    assert_eq!(command.name.as_deref(), Some("evil"));
+    assert_eq!(command.access.grant(), Some(Grant::Full));
     assert_eq!(
-        command.service.host_access,
+        command.access.options().collect::<Vec<_>>(),
         ["--privileged", "--pid=host", "--cap-add=ALL", "-v /:/host", "--net=host"]
     );
+}
+
+#[test]
+fn command_and_user() {
+    let command = command("docker run -u 0:0 --restart=always --entrypoint sh img -c id").expect("a policy");
+    assert_eq!((command.user.as_deref(), command.command.join(" ").as_str()), (Some("0:0"), "sh -c id"));
 }
 
 #[test]
 fn privileged_can_be_taken_back() {
     let command =
         command("docker run --privileged --privileged=false --restart=always img").expect("a policy");
-    assert!(command.service.host_access.is_empty());
-    assert_eq!(command.grant, None);
+    assert_eq!(command.access.options().count(), 0);
+    assert_eq!(command.access.grant(), None);
 }
 
 #[test]
 fn a_cut_line_may_have_lost_its_image() {
     let args = || [&b"docker"[..], b"run", b"--restart=always"].into_iter();
     assert_eq!(parse(args(), false, false), None);
-    assert_eq!(parse(args(), true, false).expect("a policy").service.image, None);
+    assert_eq!(parse(args(), true, false).expect("a policy").image, None);
 }
 
 proptest! {

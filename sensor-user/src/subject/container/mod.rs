@@ -1,4 +1,5 @@
-//! Container engines: what a command line asks of them.
+//! Containers: what is asked of engines, and what they keep of it.
 
 pub mod access;
 pub mod cli;
+pub mod service;
