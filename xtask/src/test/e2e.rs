@@ -20,6 +20,7 @@ use super::Tally;
 use crate::sh;
 use crate::vm::cpio::File;
 use crate::vm::debian::DebianVm;
+use crate::vm::image::Release;
 use crate::vm::kernel::{Kernel, Series};
 use crate::vm::tool;
 use transcript::{Transcript, Verdict};
@@ -30,8 +31,12 @@ pub use changes::Figures;
 pub struct Plan {
     /// Of the log of all that the guest wrote.
     name: &'static str,
+    release: Release,
+    kernel: Series,
     /// Scenarios in their order.
     parts: &'static [&'static str],
+    /// What they must tell ([`suites`]).
+    rows: &'static str,
     /// Changes that `latency` makes.
     changes: u32,
     judge: fn(&Transcript, &mut Vec<Verdict>),
@@ -42,6 +47,9 @@ pub struct Plan {
 /// From the unit file to the journal, and the service's own life.
 pub const SERVICE: Plan = Plan {
     name: "e2e",
+    release: Release::Bookworm,
+    kernel: Series::V6_1,
+    rows: "",
     parts: &["ready", "quiet", "units", "containers", "running", "journal-away", "ending", "bad-input"],
     changes: 0,
     judge: judge::service,
@@ -51,6 +59,9 @@ pub const SERVICE: Plan = Plan {
 /// The public suites, how quickly they are told, and files that are no units.
 pub const SUITES: Plan = Plan {
     name: "suites",
+    release: Release::Bookworm,
+    kernel: Series::V6_1,
+    rows: include_str!("e2e/suites.txt"),
     parts: &["ready", "images", "suites", "latency", "hostile", "ending"],
     changes: 100,
     judge: judge::suites,
@@ -61,14 +72,36 @@ pub const SUITES: Plan = Plan {
 /// What machines do all day.
 pub const QUIET: Plan = Plan {
     name: "quiet",
+    release: Release::Bookworm,
+    kernel: Series::V6_1,
+    rows: "",
     parts: &["ready", "images", "quiet-admin", "packages", "ending"],
     changes: 0,
     judge: packages::judge,
     rss_kib: 25 << 10,
 };
 
+/// What Debian's next release adds: another systemd, podman with Quadlet.
+pub const TRIXIE: Plan = Plan {
+    name: "trixie",
+    release: Release::Trixie,
+    kernel: Series::V6_12,
+    rows: include_str!("e2e/trixie.txt"),
+    parts: &["ready", "images", "trixie", "ending"],
+    changes: 0,
+    judge: |_, _| {},
+    rss_kib: 25 << 10,
+};
+
+/// What the tests run.
+#[cfg(test)]
+const PLANS: [Plan; 4] = [SERVICE, SUITES, QUIET, TRIXIE];
+
 const LATENCY: Plan = Plan {
     name: "latency",
+    release: Release::Bookworm,
+    kernel: Series::V6_1,
+    rows: "",
     parts: &["ready", "latency", "ending"],
     changes: 0,
     judge: |_, _| {},
@@ -121,8 +154,9 @@ struct Guest {
 }
 
 fn boot(program: &Path, plan: &Plan) -> Result<Guest> {
-    let kernel = Kernel::fetch(Series::V6_1)?;
+    let kernel = Kernel::fetch(plan.kernel)?;
     let mut vm = DebianVm::new(&kernel, "#!/bin/bash\nexec /svcsensor/e2e/main.sh\n");
+    vm.release = plan.release;
     vm.files = files(program, plan)?;
     // Two minutes on an idle machine; machines that others share are slower by a factor of 2 to 3.
     vm.hardware.limit = Duration::from_secs(500 + u64::from(plan.changes) / 5);
@@ -219,11 +253,12 @@ mod tests {
     #[test]
     fn the_scenarios_are_sound_shell_and_all_of_them_are_run() {
         let scenarios = sh::root().join("tests/scenarios");
-        let parts: Vec<&str> =
-            [SERVICE, SUITES, QUIET].iter().flat_map(|plan| plan.parts.iter().copied()).collect();
+        let parts: Vec<&str> = PLANS.iter().flat_map(|plan| plan.parts.iter().copied()).collect();
         // Not a part: what runs the parts, what they share, and what a login's shell does.
         let others = ["main", "lib", "backdoor"];
-        let of_suites = fs::read_to_string(scenarios.join("suites.sh")).unwrap();
+        let of_suites = ["suites", "trixie"]
+            .map(|part| fs::read_to_string(scenarios.join(part).with_extension("sh")).unwrap())
+            .concat();
         for entry in fs::read_dir(&scenarios).unwrap() {
             let path = entry.unwrap().path();
             let name = path.file_stem().unwrap().to_str().unwrap();

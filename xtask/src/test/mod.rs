@@ -99,7 +99,7 @@ impl Built {
 type Stage = (&'static str, &'static str, fn(&mut Built) -> Result<Tally>);
 
 /// In this order: what fails fast comes first.
-const STAGES: [Stage; 12] = [
+const STAGES: [Stage; 13] = [
     ("format", "cargo fmt --check", |_| host::format()),
     ("lint", "clippy and rustdoc, without warnings", |_| host::lint()),
     ("deny", "cargo-deny: licences, doubled crates and sources of all dependencies", |_| deny::deny()),
@@ -127,6 +127,9 @@ const STAGES: [Stage; 12] = [
     ),
     ("quiet", "packages, sessions, editors, backups, images and containers, in that Debian", |built| {
         e2e::run(&built.programs()?.sensor, &e2e::QUIET)
+    }),
+    ("trixie", "what Debian's next release adds: systemd 257, podman with Quadlet", |built| {
+        e2e::run(&built.programs()?.sensor, &e2e::TRIXIE)
     }),
 ];
 

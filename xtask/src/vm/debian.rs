@@ -1,4 +1,4 @@
-//! The Debian guest: bookworm booted by a kernel of choice, with a script run by its systemd.
+//! A Debian guest, booted by a kernel of choice, with a script run by its systemd.
 //!
 //! A first root (initramfs) loads the disk's driver, lays the given files over the image, and hands over to systemd, so
 //! the files are there before anything starts: units, configuration, programs. After multi-user.target the unit
@@ -18,7 +18,7 @@ use anyhow::{Context, Result};
 
 use super::cache::RunDir;
 use super::cpio::{Archive, File};
-use super::image;
+use super::image::{self, Release};
 use super::kernel::Kernel;
 use super::machine::{Boot, COMMAND_LINE, Hardware, LIMIT, Outcome, ResultPort, disk};
 use super::micro::{LSM_WITH_BPF, add_modules, busybox};
@@ -26,6 +26,8 @@ use super::micro::{LSM_WITH_BPF, add_modules, busybox};
 /// A Debian guest to run. Build one with [`DebianVm::new`] and set what differs.
 pub struct DebianVm<'a> {
     pub kernel: &'a Kernel,
+    /// Which Debian; bookworm by default.
+    pub release: Release,
     /// What runs as root once the system is up: any executable text or program.
     pub script: Vec<u8>,
     /// What is laid over the image; owned by root.
@@ -43,6 +45,7 @@ impl<'a> DebianVm<'a> {
         let hardware = Hardware { memory_mib: 1536, cpus: 2, icount: false, limit: LIMIT };
         Self {
             kernel,
+            release: Release::Bookworm,
             script: script.into(),
             files: vec![],
             hardware,
@@ -61,7 +64,7 @@ impl<'a> DebianVm<'a> {
         let mut file = OpenOptions::new().write(true).create_new(true).open(&input)?;
         file.write_all(&self.input()).with_context(|| format!("cannot write {}", input.display()))?;
         let mut extra = Vec::new();
-        extra.extend(disk(&image::debian()?, "root"));
+        extra.extend(disk(&image::debian(self.release)?, "root"));
         extra.extend(disk(&image::modules(self.kernel)?, "modules"));
         extra.extend(disk(&input, "input"));
 

@@ -1,10 +1,10 @@
-//! The root file system of the Debian guest: bookworm with systemd, docker and podman, as an ext4 image.
+//! The root file systems of the Debian guests: bookworm or trixie with systemd, docker and podman, as an ext4 image each.
 //!
 //! The image is made once from the packages, and every run writes to a throw-away copy. It is a plain Debian but for
 //! what costs boot time and proves nothing here: units in [`MASKED`] are masked, and dockerd and containerd start on
 //! demand (docker.socket) instead of at boot, as ssh.service has to be. It has a user `alice` (1000) for what systemd
 //! does for users, and /srv/busybox.tar, a container's root to `docker import` or `podman import`: there is no registry.
-//! Nor is there a network for apt, so /srv/packages/old and /srv/packages/new are archives of a few packages.
+//! Nor is there a network for apt, so bookworm's /srv/packages/old and /srv/packages/new are archives of a few packages.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,9 +21,33 @@ use crate::{apt, sh};
 /// Changes whenever the code below would make a different image from the same lists.
 const RECIPE: &str = "2";
 
-const SUITES: [Suite; 2] = [Suite::Bookworm, Suite::BookwormSecurity];
+/// Which Debian.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Release {
+    /// 12: systemd 252, docker 20.10, podman 4.3
+    Bookworm,
+    /// 13: systemd 257, docker 26, podman 5.4 with Quadlet
+    Trixie,
+}
 
-/// What is installed, without recommendations.
+impl Release {
+    fn suites(self) -> &'static [Suite] {
+        match self {
+            Self::Bookworm => &[Suite::Bookworm, Suite::BookwormSecurity],
+            Self::Trixie => &[Suite::Trixie],
+        }
+    }
+
+    /// What is installed, without recommendations.
+    fn packages(self) -> String {
+        match self {
+            Self::Bookworm => PACKAGES.to_owned(),
+            // docker.io became the engine alone.
+            Self::Trixie => format!("{PACKAGES} docker-cli"),
+        }
+    }
+}
+
 const PACKAGES: &str = "systemd-sysv dbus dbus-user-session libpam-systemd udev kmod procps iproute2 iptables nftables \
     busybox-static docker.io containerd runc crun podman netavark aardvark-dns conmon catatonit uidmap slirp4netns \
     fuse-overlayfs curl sudo cron python3-minimal bpftool util-linux e2fsprogs openssh-server logrotate rsync vim-tiny";
@@ -61,15 +85,10 @@ TasksMax=infinity
 WantedBy=multi-user.target
 ";
 
-/// The first argument of a hook is the new root (mmdebstrap(1), \"HOOKS\").
-fn customize() -> String {
+/// Packages to install, and one to upgrade.
+fn offer() -> String {
     format!(
-        r#"set -eu
-root=$1
-echo guest > "$root/etc/hostname"
-printf '127.0.0.1 localhost guest\n::1 localhost\n' > "$root/etc/hosts"
-export APT_CONFIG="$MMDEBSTRAP_APT_CONFIG"
-archives=$root/var/cache/apt/archives
+        r#"archives=$root/var/cache/apt/archives
 mkdir -p "$root/srv/packages/old" "$root/srv/packages/new"
 rm -f "$archives"/*.deb
 apt-get install --yes --quiet --download-only --no-install-recommends {OFFERED}
@@ -85,7 +104,20 @@ for archive in old new; do
         echo
     done >"$root/srv/packages/$archive/Packages"
 done
-rm -rf "$root/etc/apt/sources.list" "$root/etc/apt/sources.list.d" "$root/etc/apt/apt.conf.d/99mmdebstrap"
+"#
+    )
+}
+
+/// The first argument of a hook is the new root (mmdebstrap(1), \"HOOKS\").
+fn customize(release: Release) -> String {
+    let offer = if release == Release::Bookworm { offer() } else { String::new() };
+    format!(
+        r#"set -eu
+root=$1
+echo guest > "$root/etc/hostname"
+printf '127.0.0.1 localhost guest\n::1 localhost\n' > "$root/etc/hosts"
+export APT_CONFIG="$MMDEBSTRAP_APT_CONFIG"
+{offer}rm -rf "$root/etc/apt/sources.list" "$root/etc/apt/sources.list.d" "$root/etc/apt/apt.conf.d/99mmdebstrap"
 mkdir "$root/etc/apt/sources.list.d" "$root/svcsensor"
 cat > "$root/etc/systemd/system/svcsensor-guest.service" <<'UNIT'
 {RUNNER_UNIT}UNIT
@@ -118,23 +150,23 @@ rm -r "$box"
 ///
 /// # Errors
 /// Where a package cannot be fetched or installed; root, or sudo, is needed.
-pub fn debian() -> Result<PathBuf> {
-    let hook = customize();
+pub fn debian(release: Release) -> Result<PathBuf> {
+    let hook = customize(release);
     let mut hash = Sha256::new();
-    for part in [RECIPE, PACKAGES, &hook] {
+    for part in [RECIPE, &release.packages(), &hook] {
         hash.update(part);
         hash.update([0]);
     }
-    for suite in SUITES {
+    for suite in release.suites() {
         hash.update(suite.name());
     }
     let digest = format!("{:x}", hash.finalize());
-    let dir = cache::entry(&format!("debian-{}", &digest[..12]), |dir| build(dir, &hook))?;
+    let dir = cache::entry(&format!("debian-{}", &digest[..12]), |dir| build(release, dir, &hook))?;
     Ok(dir.join("root.ext4"))
 }
 
-fn build(dir: &Path, hook: &str) -> Result<()> {
-    sh::say("building the Debian guest's image: a minute or two");
+fn build(release: Release, dir: &Path, hook: &str) -> Result<()> {
+    sh::say(format!("building the image of a Debian guest ({release:?}): a minute or two"));
     apt::need(&["mmdebstrap", "e2fsprogs", "debian-archive-keyring"], "the Debian guest's image")?;
     let mirror = Mirror::of_this_machine()?;
     let script = dir.join("customize");
@@ -144,7 +176,7 @@ fn build(dir: &Path, hook: &str) -> Result<()> {
     let mut command = sh::as_root("mmdebstrap");
     command
         .args(["--mode=root", "--variant=minbase", "--architectures=amd64"])
-        .arg(format!("--include={}", PACKAGES.split_whitespace().collect::<Vec<_>>().join(",")))
+        .arg(format!("--include={}", release.packages().split_whitespace().collect::<Vec<_>>().join(",")))
         .args(["--aptopt=Acquire::Languages \"none\"", "--aptopt=Acquire::Retries \"3\""])
         .args(kept_check("Acquire::Check-Valid-Until"))
         .args(kept_check("Acquire::Check-Date"))
@@ -154,9 +186,9 @@ fn build(dir: &Path, hook: &str) -> Result<()> {
         .arg("--dpkgopt=path-exclude=/usr/share/doc/*")
         .arg("--dpkgopt=path-include=/usr/share/doc/*/copyright")
         .arg(format!("--customize-hook=sh '{}' \"$1\"", script.display()))
-        .arg(SUITES[0].name())
+        .arg(release.suites()[0].name())
         .arg(&root)
-        .args(SUITES.map(|suite| mirror.line(suite)))
+        .args(release.suites().iter().map(|suite| mirror.line(*suite)))
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(fs::File::create(&log)?);
@@ -215,8 +247,10 @@ mod tests {
 
     #[test]
     fn the_hook_is_sound_shell_and_has_the_runners_unit() {
-        let hook = customize();
-        cache::filter(Command::new("sh").arg("-n"), hook.as_bytes()).unwrap();
-        assert!(hook.contains("ExecStart=/svcsensor/runner\n"));
+        for release in [Release::Bookworm, Release::Trixie] {
+            let hook = customize(release);
+            cache::filter(Command::new("sh").arg("-n"), hook.as_bytes()).unwrap();
+            assert!(hook.contains("ExecStart=/svcsensor/runner\n"));
+        }
     }
 }

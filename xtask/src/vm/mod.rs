@@ -8,7 +8,7 @@
 mod cache;
 pub mod cpio;
 pub mod debian;
-mod image;
+pub mod image;
 pub mod kernel;
 pub mod machine;
 pub mod micro;
@@ -21,6 +21,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use clap::ValueEnum;
 
 use crate::sh;
 use cpio::File;
@@ -132,6 +133,9 @@ struct DebianArgs {
     /// Which kernel
     #[arg(short, long, default_value = "6.1")]
     kernel: Series,
+    /// Which Debian
+    #[arg(short, long, default_value = "bookworm")]
+    release: image::Release,
     #[command(flatten)]
     guest: GuestArgs,
     /// Boot again when the guest reboots; the script is then run at each boot
@@ -213,7 +217,9 @@ fn fetch(args: &FetchArgs) -> Result<()> {
         image::modules(&kernel)?;
         sh::say(format!("kernel {} in {}", kernel.release(), kernel.image().display()));
     }
-    image::debian()?;
+    for release in image::Release::value_variants() {
+        image::debian(*release)?;
+    }
     sh::say(format!("all there, after {:.1} s", start.elapsed().as_secs_f32()));
     Ok(())
 }
@@ -247,6 +253,7 @@ fn debian(args: &DebianArgs) -> Result<()> {
         words => format!("#!/bin/bash\n{}\n", words.join(" ")).into_bytes(),
     };
     let mut vm = DebianVm::new(&kernel, script);
+    vm.release = args.release;
     vm.files = args.guest.files()?;
     vm.lsm = args.guest.lsm().unwrap_or(vm.lsm);
     vm.reboots = args.reboots;

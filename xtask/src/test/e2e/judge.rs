@@ -19,6 +19,7 @@ pub fn judge(told: &Transcript, plan: &Plan) -> Result<Vec<Verdict>> {
     verdicts.extend(
         told.steps.iter().filter(|step| step.name.starts_with("quiet.")).map(|step| quiet(told, step)),
     );
+    suites::judge(plan.rows, told, &mut verdicts);
     (plan.judge)(told, &mut verdicts);
     if !told.metrics.is_empty() {
         verdicts.push(promtool(&told.metrics)?);
@@ -49,7 +50,6 @@ pub fn service(told: &Transcript, verdicts: &mut Vec<Verdict>) {
 
 /// Of [`super::SUITES`].
 pub fn suites(told: &Transcript, verdicts: &mut Vec<Verdict>) {
-    suites::judge(told, verdicts);
     let figures = changes::figures(told);
     println!(
         "{}",

@@ -1,13 +1,10 @@
-//! What the scenario `suites` must tell: a row of `suites.txt` for each thing that it does (`tests/scenarios/suite-*.sh`).
+//! What scenarios must tell: a row for each thing that they do (`tests/scenarios/suite-*.sh`), of `suites.txt` and its like.
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use super::judge::{line, rule};
 use super::transcript::{Transcript, Verdict, text};
-
-/// The rows.
-const ITEMS: &str = include_str!("suites.txt");
 
 /// A step, and the alert that it must bring.
 #[derive(Debug, PartialEq)]
@@ -26,9 +23,9 @@ struct Item {
 /// From least to worst, as alerts spell them.
 const SEVERITIES: [&str; 5] = ["info", "low", "medium", "high", "critical"];
 
-/// Judges each item.
-pub fn judge(told: &Transcript, verdicts: &mut Vec<Verdict>) {
-    match items() {
+/// Judges each item of `rows`.
+pub fn judge(rows: &'static str, told: &Transcript, verdicts: &mut Vec<Verdict>) {
+    match items(rows) {
         Ok(items) => verdicts.extend(items.iter().map(|item| {
             let leaf = item.file.rsplit('/').next().unwrap_or_default();
             Verdict::new(format!("{}.{} {leaf}", item.step, item.rule), item.evidence(told))
@@ -105,9 +102,8 @@ fn chain(alert: &Value) -> Vec<String> {
     }
 }
 
-/// The rows of [`ITEMS`].
-fn items() -> Result<Vec<Item>> {
-    let rows = ITEMS.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+fn items(rows: &'static str) -> Result<Vec<Item>> {
+    let rows = rows.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
     rows.map(|row| {
         // A command line has spaces, a path has none here.
         let (rest, file) = row.rsplit_once(' ').unwrap_or_default();
@@ -129,11 +125,14 @@ mod tests {
 
     #[test]
     fn rows_are_read_and_no_alert_is_asked_for_twice() {
-        let items = items().unwrap();
-        assert_eq!(items[0].step, "suite.user-timer");
-        assert!(items[0].file.ends_with("/suite-user-timer.timer"));
-        for (at, item) in items.iter().enumerate() {
-            assert!(!items[..at].contains(item), "{item:?} twice");
+        let first = &items(include_str!("suites.txt")).unwrap()[0];
+        assert_eq!(first.step, "suite.user-timer");
+        assert!(first.file.ends_with("/suite-user-timer.timer"));
+        for rows in crate::test::e2e::PLANS.map(|plan| plan.rows) {
+            let items = items(rows).unwrap();
+            for (at, item) in items.iter().enumerate() {
+                assert!(!items[..at].contains(item), "{item:?} twice");
+            }
         }
     }
 
