@@ -66,7 +66,10 @@ impl Item {
         let known = match self.by {
             "login" => {
                 let shell = chain.iter().position(|command| command == "-bash");
-                let login = chain.iter().position(|command| command.starts_with("/bin/login -f alice"));
+                // agetty of util-linux 2.41 ends login's options before the name.
+                let login = chain
+                    .iter()
+                    .position(|command| command.starts_with("/bin/login -f ") && command.ends_with(" alice"));
                 shell.is_some() && shell < login
             }
             "container" => !text(alert, "/container/id").is_empty(),
