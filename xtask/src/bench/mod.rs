@@ -6,7 +6,7 @@
 //! a ratio and a guard against regressions, not a time. Nobody waits for the ring buffer: the guest drains it between
 //! batches.
 //!
-//! The program that runs in the machine is `tests/src/bin/bench.rs`; [`table`] puts its figures side by side.
+//! The program that runs in the machine is `tests/src/bin/bench`; [`table`] puts its figures side by side.
 
 mod table;
 
