@@ -53,7 +53,9 @@ pub fn seeds(target: &str) -> Vec<Vec<u8>> {
         "records" => vec![life().iter().flat_map(|record| as_piece(record)).collect(), as_piece(&life()[0])],
         "recording" => {
             let mut writer = Writer::new(Vec::new()).expect("memory takes everything");
-            life().iter().for_each(|record| writer.record(record).expect("memory takes everything"));
+            for record in life() {
+                writer.record(&record).expect("memory takes everything");
+            }
             vec![writer.into_inner(), life().iter().flat_map(|record| as_piece(record)).collect()]
         }
         "btf" => type_information(),

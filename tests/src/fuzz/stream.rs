@@ -53,7 +53,7 @@ pub fn bus(data: &[u8]) {
         }
         feed(&send);
         if how & 0x20 != 0 {
-            let taken = if how & 0x40 != 0 { -11 } else { bytes.len() as i32 / 2 };
+            let taken = if how & 0x40 != 0 { -11 } else { i32::from(*how) };
             feed(&encode_sent(&fixed, taken));
         }
         if how & 0x80 != 0 {

@@ -133,18 +133,12 @@ fn parse(block: &str) -> Shown {
     let mut shown = Shown::new();
     let mut last: Option<&str> = None;
     for line in block.lines() {
-        match line.split_once('=').filter(|(name, _)| PROPERTIES.contains(name)) {
-            Some((name, value)) => {
-                shown.entry(name.to_owned()).or_default().push(value.to_owned());
-                last = Some(name);
-            }
-            None => {
-                let value = last.and_then(|name| shown.get_mut(name)).and_then(|values| values.last_mut());
-                if let Some(value) = value {
-                    value.push('\n');
-                    value.push_str(line);
-                }
-            }
+        if let Some((name, value)) = line.split_once('=').filter(|(name, _)| PROPERTIES.contains(name)) {
+            shown.entry(name.to_owned()).or_default().push(value.to_owned());
+            last = Some(name);
+        } else if let Some(value) = last.and_then(|name| shown.get_mut(name)?.last_mut()) {
+            value.push('\n');
+            value.push_str(line);
         }
     }
     shown
