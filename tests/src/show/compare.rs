@@ -288,3 +288,89 @@ pub fn cat<'a>(units: impl Iterator<Item = &'a Effective>, said: &str) -> Vec<St
     }
     found
 }
+
+#[cfg(test)]
+mod tests {
+    use sensor_user::subject::unit::effective::effective;
+    use sensor_user::subject::unit::load::View;
+    use sensor_user::subject::unit::store::UnitFiles;
+
+    use super::*;
+
+    const SERVICE: &str = "[Unit]\nWants=b.service\n[Service]\nExecStart=-/bin/a\nUser=one\n";
+
+    fn shown(text: &str) -> Shown {
+        let pair =
+            |line: &str| line.split_once('=').map(|(name, value)| (name.to_owned(), vec![value.to_owned()]));
+        text.lines().filter_map(pair).collect()
+    }
+
+    /// What differs where the manager says this of `SERVICE`.
+    fn said(text: &str) -> Vec<String> {
+        let mut store = UnitFiles::new(1 << 16);
+        store.insert_file(b"/usr/lib/systemd/system/a.service", SERVICE.as_bytes()).unwrap();
+        let load = LoadPath::system();
+        let ours = [effective(&View::new(&store, &load), b"a.service").unwrap()];
+        Compared::new(&["a.service".to_owned()], &ours, &[shown(text)]).differences()
+    }
+
+    #[test]
+    fn what_is_the_same_is_silent_and_what_is_not_is_named() {
+        let text = "Id=a.service\nNames=a.service\nLoadState=loaded\nActiveState=inactive\n\
+            FragmentPath=/lib/systemd/system/a.service\nDropInPaths=\nUser=one\nRestart=no\n\
+            ExecStartEx={ path=/bin/a ; argv[]=/bin/a ; flags=ignore-failure ; start_time=[n/a] }\n\
+            Requires=sysinit.target system.slice\nWants=b.service\nConflicts=shutdown.target\n";
+        assert_eq!(said(text), [""; 0]);
+        for (from, to, expected) in [
+            ("User=one", "User=two", r#"a.service: User: ours ["one"], theirs ["two"]"#),
+            ("Wants=b.service", "Wants=", r#"a.service: Wants: ours ["b.service"], theirs []"#),
+            (
+                "Wants=b.service",
+                "Wants=b.service c.service",
+                r#"a.service: Wants: ours [], theirs ["c.service"]"#,
+            ),
+            ("flags=ignore-failure", "flags=", "a.service: ExecStartEx: "),
+            (
+                "DropInPaths=",
+                "DropInPaths=/etc/systemd/system/a.service.d/x.conf",
+                "a.service: DropInPaths: ",
+            ),
+            ("Names=a.service", "Names=a.service z.service", "a.service: Names: "),
+            ("LoadState=loaded", "LoadState=masked", "a.service: LoadState: ours loaded, theirs masked"),
+        ] {
+            let differences = said(&text.replace(from, to));
+            assert_eq!(differences.len(), 1, "{differences:?}");
+            assert!(differences[0].starts_with(expected), "{differences:?}");
+        }
+    }
+
+    #[test]
+    fn cat_is_followed_file_by_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = folder.path().join("system");
+        fs::create_dir_all(directory.join("a.service.d")).unwrap();
+        let mut store = UnitFiles::new(1 << 16);
+        let mut expected = String::new();
+        for (name, text) in [("a.service", SERVICE), ("a.service.d/x.conf", "[Service]\nUser=")] {
+            let path = directory.join(name);
+            fs::write(&path, text).unwrap();
+            store.insert_file(path.to_str().unwrap().as_bytes(), text.as_bytes()).unwrap();
+            expected += &format!("# {}\n{text}\n\n", path.display());
+        }
+        let load = LoadPath::system().with_unit_path(directory.to_str().unwrap().as_bytes());
+        let unit = effective(&View::new(&store, &load), b"a.service").unwrap();
+        assert!(cat([&unit].into_iter(), &expected).is_empty());
+        assert_eq!(cat([&unit].into_iter(), &expected.replace("User=one", "User=two")).len(), 2);
+        assert_eq!(cat([&unit].into_iter(), &format!("{expected}# /x\n")).len(), 1);
+        assert_eq!(cat([&unit, &unit].into_iter(), &expected).len(), 2);
+    }
+
+    #[test]
+    fn load_paths_are_the_same_in_their_order_alone() {
+        let ours = LoadPath::system();
+        let mut theirs: Vec<String> = ours.directories.iter().map(|path| text(path)).collect();
+        assert!(load_path(&ours, &theirs).is_empty());
+        theirs.swap(0, 4);
+        assert_eq!(load_path(&ours, &theirs).len(), 1);
+    }
+}
