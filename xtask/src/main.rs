@@ -3,7 +3,7 @@
 mod apt;
 mod bench;
 mod ebpf;
-mod latency;
+mod fuzz;
 mod matrix;
 mod programs;
 mod run;
@@ -42,8 +42,8 @@ enum Command {
     Test(test::Args),
     BuildEbpf(ebpf::Args),
     Bench(bench::Args),
-    Latency(latency::Args),
     Matrix(matrix::Args),
+    Fuzz(fuzz::Args),
     Vm(vm::Args),
 }
 
@@ -54,8 +54,8 @@ fn main() -> anyhow::Result<()> {
         Command::Test(args) => test::main(&args),
         Command::BuildEbpf(args) => ebpf::main(&args),
         Command::Bench(args) => bench::main(&args),
-        Command::Latency(args) => latency::main(&args),
         Command::Matrix(args) => matrix::main(&args),
+        Command::Fuzz(args) => fuzz::main(&args),
         Command::Vm(args) => vm::main(&args),
     }
 }
@@ -106,8 +106,8 @@ mod tests {
             " test",
             " build-ebpf",
             " bench",
-            " latency",
             " matrix",
+            " fuzz",
             " vm",
             " vm fetch",
             " vm boot",

@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: what the kernel programs cost, in instructions.
+//! `cargo xtask bench`: what the kernel programs cost, in instructions; with `--latency`, how long an alert takes.
 //!
 //! A micro VM whose clock counts instructions (QEMU's `-icount`) runs a few operations without programs, under empty
 //! programs in the same places, and under the sensor with its default watches. What the sensor adds is set against what
@@ -6,8 +6,9 @@
 //! a ratio and a guard against regressions, not a time. Nobody waits for the ring buffer: the guest drains it between
 //! batches.
 //!
-//! The program that runs in the machine is `tests/src/bin/bench.rs`; [`table`] puts its figures side by side.
+//! The program that runs in the machine is `tests/src/bin/bench`; [`table`] puts its figures side by side.
 
+mod latency;
 mod table;
 
 use anyhow::{Context, Result, ensure};
@@ -22,6 +23,8 @@ use table::{Report, Table};
 /// Count what the programs cost in instructions, against empty ones in the same places
 ///
 /// In a micro VM whose clock counts instructions, so figures repeat to under 1% on any machine. Ratios, not times.
+/// With --latency instead the time from a changed unit file to the line in the journal, in a Debian guest under QEMU's
+/// emulation: a real machine is faster.
 #[derive(clap::Args)]
 #[command(after_long_help = AFTER_HELP)]
 pub struct Args {
@@ -37,16 +40,24 @@ pub struct Args {
     /// Form of the figures
     #[arg(long, value_enum, value_name = "FORM", default_value_t = Output::Text)]
     output: Output,
+    /// Measure how long alerts take, instead of instructions
+    #[arg(long, conflicts_with_all = ["kernel", "backend", "repeat"])]
+    latency: bool,
+    /// With --latency: changes of unit files, ten a second
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(requires = "latency")]
+    changes: u32,
 }
 
 const AFTER_HELP: &str = "\
 Exit codes:
   0  measured
-  1  something cannot be built or fetched, or the machine failed
+  1  something cannot be built or fetched, the machine failed, or a change was not told
   2  usage
 
 Examples:
   cargo xtask bench
+  cargo xtask bench --latency
   cargo xtask bench --kernel 5.10 --backend fentry --repeat 3 --output json";
 
 /// Which of the sensor's backends, and the kernel's LSMs with it.
@@ -89,6 +100,9 @@ enum Output {
 /// # Errors
 /// Where something cannot be built or fetched, or the guest fails.
 pub fn main(args: &Args) -> Result<()> {
+    if args.latency {
+        return latency::measure(args.changes, args.output);
+    }
     let (empty, sensor) = ebpf::for_bench()?;
     let [guest] = programs::build([("tests", "bench")])?;
     let kernel = Kernel::fetch(args.kernel)?;

@@ -13,9 +13,9 @@ use crate::{apt, sh};
 const CARGO_DENY: &str = "0.18.3";
 
 /// What has a lock file of its own.
-const MANIFESTS: [&str; 2] = ["Cargo.toml", "sensor-ebpf/Cargo.toml"];
+const MANIFESTS: [&str; 3] = ["Cargo.toml", "sensor-ebpf/Cargo.toml", "tests/fuzz/Cargo.toml"];
 
-/// Checks the workspace and the kernel programs.
+/// Checks the workspace, the kernel programs and the fuzzers.
 ///
 /// # Errors
 /// Where cargo-deny cannot be installed.
@@ -87,7 +87,7 @@ mod tests {
         let folders = fs::read_dir(sh::root()).expect("the checkout can be listed");
         let mut found: Vec<PathBuf> =
             folders.map(|entry| entry.expect("listed").path().join("Cargo.lock")).collect();
-        found.push(sh::root().join("Cargo.lock"));
+        found.extend(["Cargo.lock", "tests/fuzz/Cargo.lock"].map(|lock| sh::root().join(lock)));
         found.retain(|lock| lock.exists());
         found.sort();
         assert_eq!(found, MANIFESTS.map(|manifest| sh::root().join(manifest).with_extension("lock")));

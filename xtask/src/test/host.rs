@@ -6,12 +6,13 @@ use super::Tally;
 use crate::vm::tool;
 use crate::{apt, sh};
 
-/// `cargo fmt --check`, of the kernel programs too.
+/// `cargo fmt --check`, of the kernel programs and the fuzzers too.
 pub fn format() -> Result<Tally> {
     sh::run(sh::cargo().args(["fmt", "--all", "--check"]))?;
-    let manifest = sh::root().join("sensor-ebpf/Cargo.toml");
-    sh::run(sh::cargo().args(["fmt", "--check", "--manifest-path"]).arg(manifest))?;
-    Ok(Tally { passed: 2, ..Tally::default() })
+    for manifest in ["sensor-ebpf/Cargo.toml", "tests/fuzz/Cargo.toml"] {
+        sh::run(sh::cargo().args(["fmt", "--check", "--manifest-path"]).arg(sh::root().join(manifest)))?;
+    }
+    Ok(Tally { passed: 3, ..Tally::default() })
 }
 
 /// clippy and rustdoc, warnings being errors.

@@ -4,6 +4,7 @@ mod deny;
 pub(crate) mod e2e;
 mod guest;
 mod host;
+mod show;
 mod units;
 
 use std::path::PathBuf;
@@ -105,6 +106,9 @@ const STAGES: [Stage; 13] = [
     ("deny", "cargo-deny: licences, doubled crates and sources of all dependencies", |_| deny::deny()),
     ("unit", "cargo test of the workspace", |_| host::unit()),
     ("units", "effective units against systemd's own, on those of Debian packages", |_| units::run()),
+    ("show", "effective units against `systemctl show` and `cat` of running managers, in a Debian", |_| {
+        show::run()
+    }),
     ("object", "the committed kernel object is what its sources give", object),
     ("hooks", "every file and process operation, four kernels, two backends, in micro VMs", |built| {
         guest::hooks(&built.programs()?, &built.objects())

@@ -47,7 +47,10 @@ pub fn run() -> Result<Tally> {
 }
 
 /// The folder with the packages' files, filled where it is not.
-fn packages() -> Result<PathBuf> {
+///
+/// # Errors
+/// Where apt cannot reach its archive.
+pub fn packages() -> Result<PathBuf> {
     let dir = sh::cache().join("units");
     let root = dir.join("root");
     if root.is_dir() {

@@ -186,7 +186,8 @@ fn check_program(path: &[u8], unresolved: bool) -> Result<(), Wrong> {
     let last = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
     let safe = !path.iter().any(|byte| byte.is_ascii_control() || b"\"'\\".contains(byte));
     let parts = path.split(|byte| *byte == b'/').all(|part| part.len() <= 255) && path.len() < 4096;
-    let named = path[0] == b'/' || unresolved || !path.contains(&b'/');
+    // What the path begins with may be such a specifier.
+    let named = path[0] == b'/' || (unresolved && path[0] == b'%') || !path.contains(&b'/');
     // `path_implies_directory`, src/basic/path-util.c.
     if safe && parts && named && !matches!(last, b"" | b"." | b"..") { Ok(()) } else { Err(Wrong::Program) }
 }

@@ -73,6 +73,7 @@ fn command_lines() {
 fn wrong_ones_are_fatal_unless_a_failure_is_ignored() {
     for (value, expected) in [
         ("bin/sh", "!!the program is neither an absolute path nor a name"),
+        ("bin/%H", "!!the program is neither an absolute path nor a name"),
         ("-bin/sh", "!the program is neither an absolute path nor a name"),
         ("/bin/", "!!the program is neither an absolute path nor a name"),
         (r#""/bin/a\"b""#, "!!the program is neither an absolute path nor a name"),

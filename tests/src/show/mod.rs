@@ -1,0 +1,153 @@
+//! Effective units against a running service manager's own, in a Debian guest: `systemctl show` and `systemctl cat` of the
+//! system's manager and of a user's.
+//!
+//! The units are those of the guest, of a few hundred packages (`/svcsensor/units.tar`, laid out by the host) and generated
+//! ones ([`lay`]). After one daemon-reload both sides are asked for all of them.
+
+mod ask;
+mod compare;
+mod expect;
+mod lay;
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail, ensure};
+use sensor_user::subject::unit::effective::{Effective, effective};
+use sensor_user::subject::unit::load::{LoadPath, View};
+use sensor_user::subject::unit::store::UnitFiles;
+
+use ask::Manager;
+use compare::Compared;
+
+/// Files of the packages' units, as the host packed them.
+const PACKED: &str = "/svcsensor/units.tar";
+
+/// The user whose manager is asked.
+const USER: u32 = 1000;
+const HOME: &str = "/home/alice";
+
+/// Bytes of the store: several times what thousands of units take.
+const STORE: usize = 1 << 26;
+
+/// Differences that are said in full.
+const SAID: usize = 40;
+
+/// What flatpak's environment generator sets (`flatpak-session-helper`'s 60-flatpak).
+const FLATPAK: &str = "XDG_DATA_DIRS=/home/alice/.local/share/flatpak/exports/share:\
+    /var/lib/flatpak/exports/share:/usr/local/share/:/usr/share/\n";
+
+/// Compares, and says what holds as the host reads it (`xtask/src/test/mod.rs`). True where all does.
+///
+/// # Errors
+/// Where the guest is not as it must be, or a manager does not answer.
+pub fn main() -> Result<bool> {
+    unpack()?;
+    let system = scope("system", &Manager::system(), &LoadPath::system(), &lay::SYSTEM)?;
+    let home = Path::new(HOME);
+    let settings = home.join(".config/environment.d");
+    fs::create_dir_all(&settings)?;
+    fs::write(settings.join("60-flatpak.conf"), FLATPAK)?;
+    run(Command::new("loginctl").args(["enable-linger", "alice"]))?;
+    run(Command::new("systemctl").args(["start", &format!("user@{USER}.service")]))?;
+    let load = LoadPath::user(HOME.as_bytes(), USER);
+    let user = scope("user", &Manager::of_user(USER, HOME), &load, &lay::USER)?;
+    Ok(system && user)
+}
+
+/// The packages' unit files over the guest's own, which stay; then enabled as their presets say, for the links.
+fn unpack() -> Result<()> {
+    let options = ["--extract", "--keep-directory-symlink", "--skip-old-files", "--no-same-owner"];
+    run(Command::new("tar").args(options).args(["--directory=/", "--file", PACKED]))?;
+    // Units without [Install] and conflicting aliases make it complain.
+    let _ =
+        Command::new("systemctl").args(["preset-all", "--preset-mode=enable-only", "--quiet"]).output()?;
+    Ok(())
+}
+
+/// Compares one manager's units.
+fn scope(name: &str, manager: &Manager, load: &LoadPath, places: &lay::Places) -> Result<bool> {
+    let generated = lay::lay(places)?;
+    manager.reload()?;
+    let mut failed = 0;
+    let mut verdict = |what: &str, evidence: Vec<String>, checked: usize| {
+        for evidence in evidence.iter().take(SAID) {
+            println!("not ok show.{name}.{what}: {evidence}");
+        }
+        failed += evidence.len();
+        if evidence.is_empty() {
+            println!("ok show.{name}.{what}");
+        } else if evidence.len() > SAID {
+            println!("show.{name}.{what}: and {} more", evidence.len() - SAID);
+        }
+        println!("fact show.{name}.{what} {checked}");
+    };
+
+    let theirs = manager.unit_path()?;
+    verdict("load-path", compare::load_path(load, &theirs), theirs.len());
+
+    let mut store = UnitFiles::new(STORE);
+    for directory in &load.directories {
+        read_below(&mut store, Path::new(std::str::from_utf8(directory)?))?;
+    }
+    let view = View::new(&store, load);
+    let mut names: Vec<String> = generated.clone();
+    for unit in view.units() {
+        // A template is loaded as an instance of it.
+        names.push(String::from_utf8(unit)?.replace("@.", "@i."));
+    }
+    names.sort();
+    names.dedup();
+    let ours: Vec<Effective> = names
+        .iter()
+        .map(|name| effective(&view, name.as_bytes()).with_context(|| format!("{name} is no unit's name")))
+        .collect::<Result<_>>()?;
+    let shown = manager.show(&names)?;
+    ensure!(shown.len() == names.len(), "{} of {} units were shown", shown.len(), names.len());
+
+    let compared = Compared::new(&names, &ours, &shown);
+    verdict("units", compared.differences(), names.len());
+    let loaded = compared.loaded();
+    ensure!(loaded * 2 > names.len(), "only {loaded} of {} units can be loaded", names.len());
+    println!("fact show.{name}.loaded {loaded}");
+    println!("fact show.{name}.values {}", compared.values());
+
+    let listed: Vec<usize> = (0..names.len()).filter(|at| compared.has_files(*at)).collect();
+    let said = manager.cat(listed.iter().map(|at| names[*at].as_str()))?;
+    verdict("cat", compare::cat(listed.iter().map(|at| &ours[*at]), &said), listed.len());
+    Ok(failed == 0)
+}
+
+/// Puts all files and links below a directory into the store, and the files to which links lead.
+fn read_below(store: &mut UnitFiles, directory: &Path) -> Result<()> {
+    let mut entries = vec![directory.to_owned()];
+    while let Some(path) = entries.pop() {
+        let Ok(kind) = fs::symlink_metadata(&path).map(|about| about.file_type()) else { continue };
+        let name = path.to_str().context("names of the guest's files are text")?.as_bytes();
+        if kind.is_dir() {
+            entries.extend(fs::read_dir(&path)?.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?);
+        } else if kind.is_symlink() {
+            let target = fs::read_link(&path)?;
+            store.insert_link(name, target.to_str().context("so are targets")?.as_bytes())?;
+            // A linked unit lies elsewhere.
+            if let Ok(end) = path.canonicalize() {
+                if end.is_file() && end != path {
+                    store.insert_file(end.to_str().context("text")?.as_bytes(), &fs::read(&end)?)?;
+                }
+            }
+        } else if kind.is_file() {
+            store.insert_file(name, &fs::read(&path)?)?;
+        }
+    }
+    Ok(())
+}
+
+/// Runs a command to its end.
+fn run(command: &mut Command) -> Result<String> {
+    let out = command.output().with_context(|| format!("cannot start {command:?}"))?;
+    if !out.status.success() {
+        bail!("{command:?}: {}: {}", out.status, String::from_utf8_lossy(&out.stderr).trim_end());
+    }
+    Ok(String::from_utf8_lossy(&out.stdout).into_owned())
+}
