@@ -6,6 +6,7 @@
 pub mod affected;
 pub mod change;
 pub mod effective;
+pub mod environment;
 pub mod exec;
 pub mod key;
 pub mod load;
