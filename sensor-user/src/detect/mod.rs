@@ -4,6 +4,7 @@ pub mod budget;
 mod client;
 pub mod detector;
 mod effects;
+mod environment;
 pub mod exec;
 pub mod file;
 pub mod finding;

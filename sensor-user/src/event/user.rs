@@ -160,6 +160,8 @@ pub enum WatchClass {
     LinkedDirectory,
     /// A program that a changed unit runs: watched because of the unit.
     ServiceProgram,
+    /// A file out of which a unit takes variables: watched because of the unit.
+    EnvironmentFile,
     /// The socket on which a service manager takes D-Bus messages without a bus (/run/systemd/private).
     ManagerSocket,
     /// The socket of a message bus (dbus-daemon(1), dbus-broker(1)).
@@ -190,7 +192,10 @@ impl WatchClass {
     /// Whether it is watched because of a unit that leads to it, and not because it is configured.
     #[must_use]
     pub const fn is_followed(self) -> bool {
-        matches!(self, Self::LinkedUnit | Self::LinkedDirectory | Self::ServiceProgram)
+        matches!(
+            self,
+            Self::LinkedUnit | Self::LinkedDirectory | Self::ServiceProgram | Self::EnvironmentFile
+        )
     }
 
     /// Whether it is a socket, of which what clients send counts, and not what is written below a directory.

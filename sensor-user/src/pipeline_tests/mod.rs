@@ -3,6 +3,7 @@
 mod adjacent;
 mod containers;
 mod effects;
+mod environment;
 mod quiet;
 mod requests;
 mod stream;

@@ -38,7 +38,7 @@ impl Contents {
         let full = |files: usize, bytes: usize| files >= BASELINE_FILES || bytes >= BASELINE_BYTES;
         for watch in &changes.watches {
             let appeared = changes.found.iter().any(|found| found.watch == watch.watch);
-            if appeared || !watch.class.is_some_and(holds_units) {
+            if appeared || !watch.class.is_some_and(is_told) {
                 continue;
             }
             walk(self.reader.root(), watch.path.as_bytes(), |content| {
@@ -93,12 +93,14 @@ pub fn tell(answer: &Answer, stream: &mut Stream) {
     }
 }
 
-fn holds_units(class: WatchClass) -> bool {
+fn is_told(class: WatchClass) -> bool {
     matches!(
         class,
         WatchClass::SystemUnit
             | WatchClass::UserUnit
             | WatchClass::GeneratorOutput
             | WatchClass::TransientUnit
+            // Units take variables from there.
+            | WatchClass::ServiceEnvironment
     )
 }

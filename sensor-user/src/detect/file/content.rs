@@ -35,6 +35,8 @@ pub(in crate::detect) struct Awaiting {
     unit: Option<(Vec<u8>, Manager)>,
     /// Nothing is to be told where the file is what it was.
     only_if_changed: bool,
+    /// The files out of which the unit takes variables have been read.
+    variables_read: bool,
 }
 
 /// One whose file is being looked at.
@@ -68,7 +70,8 @@ impl Detector {
         self.want(Want::File { path: path.to_vec(), expected });
         self.written.insert(path.to_vec(), record.header.boottime_ns);
         let unit = of_unit(case).map(|manager| (case.part.name.to_vec(), manager));
-        let awaiting = Awaiting { finding: finding.clone(), unit, only_if_changed: false };
+        let awaiting =
+            Awaiting { finding: finding.clone(), unit, only_if_changed: false, variables_read: false };
         self.await_as(path, awaiting);
         finding.awaits_content = true;
     }
@@ -89,7 +92,10 @@ impl Detector {
         if finding.awaits_content {
             let path = finding.subject.clone().into_bytes();
             let unit = self.awaiting.get(&path).and_then(|all| all.first()?.unit.clone());
-            self.await_as(&path, Awaiting { finding: finding.clone(), unit, only_if_changed });
+            self.await_as(
+                &path,
+                Awaiting { finding: finding.clone(), unit, only_if_changed, variables_read: false },
+            );
         }
     }
 
@@ -103,7 +109,7 @@ impl Detector {
         self.awaiting.insert(path.to_vec(), all);
     }
 
-    fn want(&mut self, want: Want) {
+    pub(in crate::detect) fn want(&mut self, want: Want) {
         if self.wants.len() < WANTS_MAX {
             self.wants.push(want);
         }
@@ -113,15 +119,22 @@ impl Detector {
     pub fn content(&mut self, now: u64, content: &FileContent, out: &mut impl FnMut(Finding)) {
         if let Some(id) = content.survey {
             self.compare(id, content);
-            for looked in self.directories.get_mut(&id).into_iter().flatten() {
+            let looked = self.directories.get_mut(&id).into_iter().flatten();
+            // What is odd about a file of variables is not odd about the unit.
+            for looked in looked.filter(|looked| !looked.awaiting.variables_read) {
                 describe(&mut looked.awaiting.finding, &content.found);
             }
         }
         let awaiting = self.awaiting.remove(&content.path).unwrap_or_default();
+        let shared = if awaiting.is_empty() { None } else { self.shared_environment(now, &content.path) };
         let looked: Vec<Looked> = awaiting.into_iter().map(|one| self.look(now, one)).collect();
         let changed = self.units.take(content);
         if let Found::Symlink { end, .. } = &content.found {
             self.follow_link(&content.path, end);
+        }
+        self.note_environment_files(&content.path, looked.is_empty());
+        if self.units.is_environment(&content.path) && content.found.regular().is_some() {
+            self.watch_environment_file(&content.path);
         }
         if looked.is_empty() {
             return;
@@ -133,6 +146,9 @@ impl Detector {
             describe(&mut one.awaiting.finding, &content.found);
             if one.awaiting.unit.is_none() {
                 weigh_text(&mut one.awaiting.finding, &content.found);
+                if let Some(shared) = &shared {
+                    self.weigh_environment(now, &mut one.awaiting.finding, shared);
+                }
             }
             self.complete(now, one, changed, out);
         }
@@ -151,15 +167,22 @@ impl Detector {
 
     /// Says what the change has made of the unit.
     fn complete(&mut self, now: u64, looked: Looked, changed: bool, out: &mut impl FnMut(Finding)) {
-        let Looked { awaiting: Awaiting { mut finding, unit, only_if_changed }, before, affordable } = looked;
-        if only_if_changed && !changed {
+        let Looked { awaiting, before, affordable } = looked;
+        if awaiting.only_if_changed && !changed {
             return self.stay_quiet(Quiet::GeneratorOutput);
         }
+        let Awaiting { mut finding, unit, only_if_changed, variables_read } = awaiting;
         if !affordable {
             finding.reason(0, "of so many changes at once this one was not looked at for what it does");
         } else if let Some((name, manager)) = unit.filter(|_| changed) {
             if let Some(after) = self.units.effective(&manager, &name) {
                 self.budget.charge(now, &after);
+                let unread = self.unread_environment(&manager, &after);
+                if !variables_read && !unread.is_empty() {
+                    let unit = Some((name, manager));
+                    let awaiting = Awaiting { finding, unit, only_if_changed, variables_read: true };
+                    return self.await_variables(Looked { awaiting, before, affordable }, unread);
+                }
                 weigh(&mut finding, before.as_ref(), &after, self.units.packaged());
                 self.follow_programs(&after);
             }
@@ -180,7 +203,14 @@ impl Detector {
         self.directories.insert(id, looked);
     }
 
-    /// All of a directory was told.
+    /// Has the files read out of which a unit takes variables, and that are not known: it is weighed with them.
+    fn await_variables(&mut self, looked: Looked, paths: Vec<Vec<u8>>) {
+        let id = self.effects.next_id();
+        self.want(Want::Survey { id, paths });
+        self.directories.insert(id, vec![looked]);
+    }
+
+    /// All of a directory, or of a unit's files of variables, was told.
     pub fn looked_into(&mut self, now: u64, id: u64, out: &mut impl FnMut(Finding)) {
         for looked in self.directories.remove(&id).unwrap_or_default() {
             self.complete(now, looked, true, out);

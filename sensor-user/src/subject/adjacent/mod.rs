@@ -62,6 +62,8 @@ pub fn kinds() -> impl Iterator<Item = &'static Kind> {
 
 /// The row of a class; `None` for those of units, generators and System V scripts.
 pub fn of(class: WatchClass) -> Option<&'static Kind> {
+    // The same, wherever it lies.
+    let class = if class == WatchClass::EnvironmentFile { WatchClass::ServiceEnvironment } else { class };
     kinds().find(|kind| kind.class == class)
 }
 
@@ -72,7 +74,7 @@ pub fn of_part(part: UnitPart) -> Option<&'static Kind> {
 
 /// Whether the watched `path` is a single file.
 pub fn is_file(class: WatchClass, path: &str) -> bool {
-    if matches!(class, WatchClass::LinkedUnit | WatchClass::ServiceProgram) {
+    if matches!(class, WatchClass::LinkedUnit | WatchClass::ServiceProgram | WatchClass::EnvironmentFile) {
         return true;
     }
     if class == WatchClass::RcLocal {

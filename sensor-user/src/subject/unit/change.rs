@@ -2,7 +2,7 @@
 //! files, so that a drop-in, an alias and a mask are told by what they come to.
 
 use super::effective::{Effective, Run, State, variable_name};
-use super::environment::FileVariable;
+use super::environment::{Environment, FileVariable};
 use super::exec::{Command, Flags};
 use super::key::{Key, Kind};
 use super::pull::Pull;
@@ -208,8 +208,30 @@ fn becomes(before: Option<&Effective>, after: Option<&Effective>) -> Vec<Change>
 
 fn variables(before: Option<&Effective>, after: Option<&Effective>, found: &mut Vec<Change>) {
     let variables = |unit: Option<&Effective>| unit.map(|unit| unit.variables.clone()).unwrap_or_default();
+    between(variables(before), variables(after), found);
+}
+
+/// What differs in a file of variables.
+pub fn variable_changes(
+    path: &[u8],
+    before: Option<&Environment>,
+    after: Option<&Environment>,
+) -> Vec<Change> {
+    let variables = |environment: Option<&Environment>| {
+        let variable = |text: &[u8], private| FileVariable { text: text.into(), path: path.into(), private };
+        let all =
+            environment.into_iter().flat_map(|one| one.variables().map(|text| (text, one.is_private())));
+        all.map(|(text, private)| variable(text, private)).collect()
+    };
+    let mut found = Vec::new();
+    between(variables(before), variables(after), &mut found);
+    found.truncate(CHANGES_MAX);
+    found
+}
+
+fn between(before: Vec<FileVariable>, after: Vec<FileVariable>, found: &mut Vec<Change>) {
     let same = |a: &FileVariable, b: &FileVariable| a.text == b.text;
-    let (mut removed, added) = difference(variables(before), variables(after), same);
+    let (mut removed, added) = difference(before, after, same);
     for to in added {
         let name = variable_name(&to.text);
         let from = removed.iter().position(|from| variable_name(&from.text) == name);
@@ -352,7 +374,6 @@ mod tests {
 
     use super::super::effective::effective;
     use super::super::effective::tests::unit;
-    use super::super::environment::Environment;
     use super::super::load::{LoadPath, View};
     use super::*;
 

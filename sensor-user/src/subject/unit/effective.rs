@@ -216,10 +216,9 @@ impl Effective {
 
     /// Takes the variables of the files that `EnvironmentFile=` names, in their order.
     fn read_variables(&mut self, view: &View<'_>) {
-        let named: Vec<Vec<u8>> =
-            self.all(Key::EnvironmentFile).map(|setting| without_dash(&setting.text).to_vec()).collect();
+        let named: Vec<Vec<u8>> = self.environment_files().map(<[u8]>::to_vec).collect();
         let mut variables: BTreeMap<Vec<u8>, FileVariable> = BTreeMap::new();
-        for named in named.iter().filter(|named| named.starts_with(b"/")).take(ENVIRONMENT_FILES_MAX) {
+        for named in &named {
             let exact = [&named[..]];
             let matching = if is_pattern(named) { view.files.environments(named) } else { exact.to_vec() };
             let mut known = false;
@@ -437,6 +436,12 @@ impl Effective {
     /// The file of an origin.
     pub fn file(&self, origin: Origin) -> Option<&[u8]> {
         self.files.get(usize::from(origin.file)).map(|path| &path[..])
+    }
+
+    /// The paths and patterns of its files of variables, in their order.
+    pub fn environment_files(&self) -> impl Iterator<Item = &[u8]> {
+        let all = self.all(Key::EnvironmentFile).map(|setting| without_dash(&setting.text));
+        all.filter(|path| path.starts_with(b"/")).take(ENVIRONMENT_FILES_MAX)
     }
 
     /// The variables that the unit sets, and those of its files behind them, as `NAME` and value: the last one of a

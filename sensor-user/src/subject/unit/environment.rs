@@ -64,8 +64,8 @@ pub fn is_pattern(path: &[u8]) -> bool {
 
 /// Whether `path` is meant by `named`, a path or a pattern; a leading dot, and a slash, must be written (glob(3)).
 pub fn is_meant(named: &[u8], path: &[u8]) -> bool {
-    if named == path {
-        return true;
+    if named == path || !is_pattern(named) {
+        return named == path;
     }
     let options = glob::MatchOptions {
         case_sensitive: true,
@@ -73,8 +73,7 @@ pub fn is_meant(named: &[u8], path: &[u8]) -> bool {
         require_literal_leading_dot: true,
     };
     let (Ok(named), Ok(path)) = (std::str::from_utf8(named), std::str::from_utf8(path)) else { return false };
-    is_pattern(named.as_bytes())
-        && glob::Pattern::new(named).is_ok_and(|pattern| pattern.matches_with(path, options))
+    glob::Pattern::new(named).is_ok_and(|pattern| pattern.matches_with(path, options))
 }
 
 /// Where the reader is in a file.

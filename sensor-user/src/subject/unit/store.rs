@@ -184,12 +184,13 @@ impl UnitFiles {
         Ok(())
     }
 
-    /// Puts a file of variables in, or what it sets now.
+    /// Puts in what a file sets as one of variables, or what it sets now. It may be a unit file as well: whoever writes
+    /// units can name any file.
     ///
     /// # Errors
-    /// As [`Self::insert_file`].
+    /// [`Full`]: then the store holds no variables under this path.
     pub fn insert_environment(&mut self, path: &[u8], environment: Environment) -> Result<(), Full> {
-        self.remove(path);
+        self.remove_environment(path);
         self.charge(path.len() + environment.bytes())?;
         self.environments.insert(path.into(), environment);
         Ok(())
@@ -197,12 +198,20 @@ impl UnitFiles {
 
     /// Takes a file or link out; whether there was one.
     pub fn remove(&mut self, path: &[u8]) -> bool {
+        let variables = self.remove_environment(path);
         let file = self.files.remove(path).map(|digest| digest.bytes());
-        let link = || self.links.remove(path).map(|target| target.len());
-        let held = file.or_else(link).or_else(|| Some(self.environments.remove(path)?.bytes()));
-        let Some(held) = held else { return false };
-        self.bytes = self.bytes.saturating_sub(ENTRY_COST + path.len() + held);
-        true
+        let held = file.or_else(|| self.links.remove(path).map(|target| target.len()));
+        self.discharge(path, held) || variables
+    }
+
+    fn remove_environment(&mut self, path: &[u8]) -> bool {
+        let held = self.environments.remove(path).map(|environment| environment.bytes());
+        self.discharge(path, held)
+    }
+
+    fn discharge(&mut self, path: &[u8], held: Option<usize>) -> bool {
+        self.bytes = self.bytes.saturating_sub(held.map_or(0, |held| ENTRY_COST + path.len() + held));
+        held.is_some()
     }
 
     /// Takes everything below a directory out; how many entries.
