@@ -178,7 +178,10 @@ impl Pipeline {
             UserRecord::Watch(watch) => detector.watch(watch),
             UserRecord::Tick => {}
             UserRecord::CgroupSnapshot(cgroup) => lineage.set_cgroup(cgroup.id, cgroup.path.as_bytes()),
-            UserRecord::Users(users) => lineage.set_users(users.names),
+            UserRecord::Users(users) => {
+                detector.set_homes(users.homes);
+                lineage.set_users(users.names);
+            }
             UserRecord::FileFound(found) => self.findings.extend(detector.found(time, &found, lineage)),
             UserRecord::Loss(loss) => {
                 if let Some(lost) = self.lost.get_mut(usize::from(loss.kind)) {

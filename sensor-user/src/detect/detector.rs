@@ -1,5 +1,7 @@
 //! The detector: what it remembers, and what all rules share.
 
+use std::collections::BTreeMap;
+
 use sensor_common::limits::WATCH_ENTRIES;
 use sensor_common::record::{FileRecord, flags};
 
@@ -37,6 +39,8 @@ const TOOLS_MAX: usize = 1024;
 pub struct Detector {
     pub(super) watches: Watches,
     pub(super) tools: KnownTools,
+    /// Homes by user.
+    pub(super) homes: BTreeMap<u32, String>,
     pub(super) clients: Clients,
     /// Targets of symlinks by path: a rename does not tell them.
     pub(super) links: Recent<Vec<u8>, Vec<u8>>,
@@ -82,6 +86,7 @@ impl Default for Detector {
         Self {
             watches: Watches::new(WATCH_ENTRIES),
             tools: KnownTools::new(TOOLS_MAX),
+            homes: BTreeMap::new(),
             clients: Clients::default(),
             links: Recent::new(LINKS_MAX),
             files: Recent::new(FILES_MAX),
@@ -107,6 +112,11 @@ impl Detector {
     /// Notes what a watch number stands for.
     pub fn watch(&mut self, watch: Watch) {
         self.watches.insert(watch);
+    }
+
+    /// Notes the homes of all users.
+    pub fn set_homes(&mut self, homes: BTreeMap<u32, String>) {
+        self.homes = homes;
     }
 
     /// Notes executables of tools.
@@ -155,7 +165,7 @@ impl Detector {
 
     /// Files that findings wait for the content of, the bound, and those whose unit there was no time for.
     pub fn awaited_contents(&self) -> (usize, usize, u64) {
-        (self.awaiting.len(), AWAITED_MAX, self.budget.exceeded())
+        (self.awaiting.len(), AWAITED_MAX, self.budget.exceeded() + self.effects.exceeded())
     }
 
     /// Files whose content is to come as `FILE_CONTENT` records; none is waited for longer than a finding is held.

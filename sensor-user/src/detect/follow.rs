@@ -70,7 +70,9 @@ impl Detector {
         let Some(end) = self.units.end_of(link) else { return };
         let watched = self.watches.classed().any(|(watch, class)| {
             !class.is_followed()
-                && end.strip_prefix(watch.path.as_bytes()).is_some_and(|rest| rest.first() == Some(&b'/'))
+                && end
+                    .strip_prefix(watch.path.as_bytes())
+                    .is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
         });
         if !watched && end != b"/dev/null" {
             self.followed.add(&end, class);

@@ -92,6 +92,10 @@ impl Units {
         let Some(path) = self.files.resolve(&content.path, false) else { return false };
         let mut changed = !self.agrees(content);
         let kept = match &content.found {
+            // Known as a link already, a directory above it for one.
+            Found::Symlink { target, end } if *target == path && matches!(**end, Found::Directory { .. }) => {
+                Ok(())
+            }
             Found::Symlink { target, end } => {
                 let linked = self.files.insert_link(&path, target);
                 // The file at its end is read for what it says; what lies in a unit directory comes under its own name.

@@ -227,11 +227,14 @@ pub struct CgroupSnapshot {
     pub path: String,
 }
 
-/// `kind::USERS`: user names (passwd(5)). Replaces what was known.
+/// `kind::USERS`: users (passwd(5)). Replaces what was known.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Users {
     /// Name by number.
     pub names: BTreeMap<u32, String>,
+    /// Home directory by number, as it is written there. Recordings of the first versions have none.
+    #[serde(default)]
+    pub homes: BTreeMap<u32, String>,
 }
 
 /// `kind::FILE_FOUND`: an object that was in a directory when its watch was set, after the directory had appeared

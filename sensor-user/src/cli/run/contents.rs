@@ -4,7 +4,7 @@ use anyhow::Context;
 use sensor_common::record::kind;
 
 use super::stream::Stream;
-use crate::event::content::{Answer, Surveyed};
+use crate::event::content::{Answer, FileContent, Found, Surveyed};
 use crate::event::user::WatchClass;
 use crate::probe::watches::Changes;
 use crate::source::content::{Root, walk};
@@ -30,6 +30,17 @@ impl Contents {
     pub fn new(root: &str) -> anyhow::Result<Self> {
         let root = Root::open(root).with_context(|| format!("cannot open {root}"))?;
         Ok(Self { reader: Reader::new(root), files: 0, bytes: 0 })
+    }
+
+    /// Tells where configured directories lie that are reached by links: units are known by their directories' own names.
+    pub fn tell_links(changes: &Changes, stream: &mut Stream) {
+        for (path, real) in &changes.links {
+            let end = Box::new(Found::Directory { names: Vec::new(), truncated: false });
+            let target = real.clone().into_bytes();
+            let found = if path == real { Found::Absent } else { Found::Symlink { target, end } };
+            let path = path.clone().into_bytes();
+            stream.tell(kind::FILE_CONTENT, &FileContent { path, baseline: true, survey: None, found });
+        }
     }
 
     /// Tells what the directories hold that are watched from now on. What appeared with its directory under the
