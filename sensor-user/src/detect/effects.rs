@@ -9,7 +9,7 @@ use super::detector::Detector;
 use super::finding::{Finding, Who};
 use super::memory::Recent;
 use super::rules;
-use super::units::{Manager, weigh};
+use super::units::Manager;
 use crate::event::content::{FileContent, Found, Want};
 use crate::event::decode::ExecEvent;
 use crate::event::path::lossy;
@@ -178,7 +178,13 @@ impl Detector {
             finding.reason(0, format!("nor was anybody seen writing {}", lossy(path)));
         }
         if let Some(effective) = &effective {
-            weigh(&mut finding, survey.before.as_ref(), effective, self.units.packaged());
+            self.weigh_unit(
+                survey.boottime_ns,
+                &mut finding,
+                &survey.manager,
+                survey.before.as_ref(),
+                effective,
+            );
         }
         Some(finding)
     }

@@ -10,6 +10,7 @@ pub mod file;
 pub mod finding;
 pub mod follow;
 pub mod quiet;
+mod references;
 mod requests;
 pub mod rule;
 pub mod rules;

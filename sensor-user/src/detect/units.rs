@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::finding::Finding;
 use crate::event::content::{FileContent, Found, Regular};
+use crate::event::path::lossy;
 use crate::event::user::WatchClass;
 use crate::subject::adjacent;
 use crate::subject::name::is_type;
@@ -12,8 +13,9 @@ use crate::subject::unit::change::{Change, changes};
 use crate::subject::unit::effective::{Effective, effective, without_dash};
 use crate::subject::unit::environment::{Environment, is_meant};
 use crate::subject::unit::key::Key;
-use crate::subject::unit::load::{LoadPath, View, split};
+use crate::subject::unit::load::{LoadPath, View, activators, split};
 use crate::subject::unit::name::Name;
+use crate::subject::unit::refer::{Reference, named_by};
 use crate::subject::unit::signals::unit::signals;
 use crate::subject::unit::signals::{Signal, Weight};
 use crate::subject::unit::specifier::{Context, Table, expand};
@@ -207,6 +209,20 @@ impl Units {
             return effective(&view, &[stem, b"any", kind].concat());
         }
         effective(&view, name)
+    }
+
+    /// What starts a unit without a link of its own: units that name it, and those that are called like it.
+    pub(super) fn started_by(&self, manager: &Manager, unit: &Effective, limit: usize) -> Vec<String> {
+        let load = manager.load_path();
+        let view = View::new(&self.files, &load);
+        let Some(name) = Name::parse(&unit.name) else { return Vec::new() };
+        let template = name.template();
+        let names: Vec<&[u8]> =
+            std::iter::once(&unit.name).chain(&unit.aliases).chain(&template).map(|name| &name[..]).collect();
+        let alike = activators(&view, name);
+        let alike =
+            alike.iter().map(|unit| format!("is started by {}, which is called like it", lossy(unit)));
+        alike.chain(named_by(&view, &names, limit).iter().map(Reference::sentence)).take(limit).collect()
     }
 
     /// Where a link leads in the end; `None` for what is no link.

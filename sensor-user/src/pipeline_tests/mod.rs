@@ -5,6 +5,7 @@ mod containers;
 mod effects;
 mod environment;
 mod quiet;
+mod references;
 mod requests;
 mod stream;
 mod units;

@@ -6,7 +6,7 @@ use super::case::Case;
 use crate::detect::detector::Detector;
 use crate::detect::finding::{Finding, Phase};
 use crate::detect::quiet::Quiet;
-use crate::detect::units::{Manager, home_of, tell, weigh};
+use crate::detect::units::{Manager, home_of, tell};
 use crate::event::content::{Expected, FileContent, Found, Want};
 use crate::event::path::lossy;
 use crate::subject::place::Place;
@@ -183,7 +183,7 @@ impl Detector {
                     let awaiting = Awaiting { finding, unit, only_if_changed, variables_read: true };
                     return self.await_variables(Looked { awaiting, before, affordable }, unread);
                 }
-                weigh(&mut finding, before.as_ref(), &after, self.units.packaged());
+                self.weigh_unit(now, &mut finding, &manager, before.as_ref(), &after);
                 self.follow_programs(&after);
             }
         }

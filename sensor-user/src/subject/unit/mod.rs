@@ -12,6 +12,7 @@ pub mod key;
 pub mod load;
 pub mod name;
 pub mod pull;
+pub mod refer;
 pub mod signals;
 pub mod specifier;
 pub mod store;
