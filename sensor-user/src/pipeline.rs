@@ -173,6 +173,7 @@ impl Pipeline {
             UserRecord::ProcessSnapshot(snapshot) => {
                 if let Some(handle) = lineage.snapshot(&snapshot) {
                     detector.executed(0, handle, lineage);
+                    detector.note_running(handle, lineage);
                 }
             }
             UserRecord::Watch(watch) => detector.watch(watch),

@@ -12,6 +12,7 @@ use super::file::{AWAITED_MAX, Awaiting, DIRECTORIES_MAX, Looked};
 use super::finding::{Finding, Who};
 use super::follow::{FOLLOWED_MAX, Followed};
 use super::memory::{Echoes, Excused, Recent};
+use super::programs::{self, Running};
 use super::quiet::{Quiet, QuietCounts};
 use super::requests::Requests;
 use super::score::Reason;
@@ -57,6 +58,8 @@ pub struct Detector {
     pub(super) requests: Requests,
     /// Services that began.
     pub(super) effects: Effects,
+    /// What services run.
+    pub(super) running: Running,
     /// When a file was last seen changed, by its path.
     pub(super) written: Recent<Vec<u8>, u64>,
     /// Findings that wait for what a file says, by its path.
@@ -97,6 +100,7 @@ impl Default for Detector {
             effects: Effects::default(),
             requests: Requests::default(),
             followed: Followed::default(),
+            running: programs::running(),
             written: Recent::new(FILES_MAX),
             awaiting: Recent::new(AWAITED_MAX),
             directories: Recent::new(DIRECTORIES_MAX),

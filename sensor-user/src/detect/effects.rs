@@ -90,6 +90,7 @@ impl Effects {
 impl Detector {
     /// An execution: is it a service that begins?
     pub fn service_started(&mut self, exec: &ExecEvent<'_>, handle: Handle, lineage: &mut Lineage) {
+        self.note_running(handle, lineage);
         let Some(service) = self.started(handle, lineage) else { return };
         let now = exec.record.header.boottime_ns;
         let judged = (service.manager.owner, service.unit.clone());
@@ -190,16 +191,16 @@ impl Detector {
     }
 }
 
-struct Service {
-    unit: String,
-    manager: Manager,
+pub(super) struct Service {
+    pub(super) unit: String,
+    pub(super) manager: Manager,
     /// The manager's process.
     by: Handle,
 }
 
 impl Detector {
     /// The service that begins with an execution: its process is a child of the manager, in the service's control group.
-    fn started(&self, handle: Handle, lineage: &Lineage) -> Option<Service> {
+    pub(super) fn started(&self, handle: Handle, lineage: &Lineage) -> Option<Service> {
         let parent = lineage.line(handle).nth(1)?;
         if !Self::is_manager(lineage, parent) {
             return None;

@@ -156,7 +156,7 @@ impl Detector {
 
 /// Whether a file is to be read because a unit names it. A user's own units can name any file, and what only root may
 /// read is not for a user to have read, and told: of theirs only what lies in their home.
-fn may_be_read(manager: &Manager, path: &[u8]) -> bool {
+pub(super) fn may_be_read(manager: &Manager, path: &[u8]) -> bool {
     let own = || path.strip_prefix(&manager.home[..]).is_some_and(|rest| rest.first() == Some(&b'/'));
     let allowed = manager.scope == Scope::System || !manager.home.is_empty() && own();
     path.starts_with(b"/") && allowed && !MADE_UP.iter().any(|directory| path.starts_with(directory))

@@ -4,10 +4,10 @@
 use std::collections::HashSet;
 
 use super::detector::Detector;
+use super::programs;
 use crate::event::content::Found;
 use crate::event::user::WatchClass;
 use crate::subject::unit::effective::Effective;
-use crate::subject::unit::signals::command::is_interpreter;
 
 /// Files beyond the configured directories that are watched for what leads to them.
 pub const FOLLOWED_MAX: usize = 256;
@@ -81,19 +81,18 @@ impl Detector {
 
     /// The programs of a unit that has changed, and the scripts that they are given.
     pub(super) fn follow_programs(&mut self, unit: &Effective) {
-        for run in &unit.commands {
-            // Of other programs an argument may be anything, a log for instance.
-            let mut arguments = run.command.argv.iter().skip(1);
-            let script = is_interpreter(&run.command.path)
-                .then(|| arguments.find(|argument| argument.starts_with(b"/")))
-                .flatten();
-            for path in std::iter::once(&run.command.path).chain(script) {
-                let packaged = PACKAGES.iter().any(|directory| path.starts_with(directory));
-                let plain = path.starts_with(b"/") && !path.windows(2).any(|pair| pair == b"..");
-                if plain && !packaged && !path.starts_with(b"/proc/") && !path.starts_with(b"/dev/") {
-                    self.followed.add(path, WatchClass::ServiceProgram);
-                }
-            }
+        for path in programs::of_unit(unit) {
+            self.follow_program(&path);
         }
     }
+
+    /// A program that a service runs.
+    pub(super) fn follow_program(&mut self, path: &[u8]) {
+        self.followed.add(path, WatchClass::ServiceProgram);
+    }
+}
+
+/// Whether a path lies where packages put programs.
+pub(super) fn is_packaged(path: &[u8]) -> bool {
+    PACKAGES.iter().any(|directory| path.starts_with(directory))
 }

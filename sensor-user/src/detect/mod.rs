@@ -9,6 +9,7 @@ pub mod exec;
 pub mod file;
 pub mod finding;
 pub mod follow;
+mod programs;
 pub mod quiet;
 mod references;
 mod requests;

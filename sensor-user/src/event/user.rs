@@ -136,6 +136,8 @@ pub enum WatchClass {
     MountsTable,
     /// Kernel command line, boot loader entries and credentials (kernel-command-line(7), loader.conf(5)).
     BootConfig,
+    /// Credentials that services and the service manager itself import (systemd.exec(5), systemd.system-credentials(7)).
+    Credential,
     /// What is built into the initial RAM disk (initramfs-tools(7), dracut.modules(7)).
     Initramfs,
     /// Services of other inits and of process managers: `OpenRC`, upstart, dinit, finit, inittab, supervisord, monit.

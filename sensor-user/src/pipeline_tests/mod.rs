@@ -4,6 +4,7 @@ mod adjacent;
 mod containers;
 mod effects;
 mod environment;
+mod programs;
 mod quiet;
 mod references;
 mod requests;

@@ -4,13 +4,15 @@ use sensor_common::record::kind;
 
 use super::case::Case;
 use crate::detect::detector::Detector;
+use crate::detect::environment::may_be_read;
 use crate::detect::finding::{Finding, Phase};
+use crate::detect::programs::{self, Program};
 use crate::detect::quiet::Quiet;
 use crate::detect::units::{Manager, home_of, tell};
 use crate::event::content::{Expected, FileContent, Found, Want};
 use crate::event::path::lossy;
 use crate::subject::place::Place;
-use crate::subject::service::UnitPart;
+use crate::subject::service::{Scope, UnitPart};
 use crate::subject::unit::effective::Effective;
 use crate::subject::unit::signals::command::of_script;
 use crate::subject::unit::signals::unit::of_manager;
@@ -24,6 +26,8 @@ const FINDINGS_PER_PATH: usize = 4;
 pub(in crate::detect) const DIRECTORIES_MAX: usize = 64;
 /// Wants that wait to be handed over.
 const WANTS_MAX: usize = 256;
+/// Programs of a unit that are looked at.
+const PROGRAMS_MAX: usize = 16;
 /// Reasons of one finding, after which the files of a directory bring no further ones.
 const REASONS_MAX: usize = 24;
 
@@ -35,8 +39,8 @@ pub(in crate::detect) struct Awaiting {
     unit: Option<(Vec<u8>, Manager)>,
     /// Nothing is to be told where the file is what it was.
     only_if_changed: bool,
-    /// The files out of which the unit takes variables have been read.
-    variables_read: bool,
+    /// What the unit leads to has been read: programs, and files of variables.
+    looked_around: bool,
 }
 
 /// One whose file is being looked at.
@@ -47,6 +51,10 @@ pub(in crate::detect) struct Looked {
     before: Option<Effective>,
     /// Whether there is time for what the unit has become.
     affordable: bool,
+    /// The programs that are being looked at.
+    paths: Vec<Vec<u8>>,
+    /// What was found of them.
+    programs: Vec<Program>,
 }
 
 impl Detector {
@@ -71,7 +79,7 @@ impl Detector {
         self.written.insert(path.to_vec(), record.header.boottime_ns);
         let unit = of_unit(case).map(|manager| (case.part.name.to_vec(), manager));
         let awaiting =
-            Awaiting { finding: finding.clone(), unit, only_if_changed: false, variables_read: false };
+            Awaiting { finding: finding.clone(), unit, only_if_changed: false, looked_around: false };
         self.await_as(path, awaiting);
         finding.awaits_content = true;
     }
@@ -94,7 +102,7 @@ impl Detector {
             let unit = self.awaiting.get(&path).and_then(|all| all.first()?.unit.clone());
             self.await_as(
                 &path,
-                Awaiting { finding: finding.clone(), unit, only_if_changed, variables_read: false },
+                Awaiting { finding: finding.clone(), unit, only_if_changed, looked_around: false },
             );
         }
     }
@@ -120,9 +128,13 @@ impl Detector {
         if let Some(id) = content.survey {
             self.compare(id, content);
             let looked = self.directories.get_mut(&id).into_iter().flatten();
-            // What is odd about a file of variables is not odd about the unit.
-            for looked in looked.filter(|looked| !looked.awaiting.variables_read) {
-                describe(&mut looked.awaiting.finding, &content.found);
+            for looked in looked {
+                // What is odd about what a unit leads to is not odd about the unit.
+                if looked.awaiting.looked_around {
+                    looked.programs.extend(Program::new(content, &looked.paths));
+                } else {
+                    describe(&mut looked.awaiting.finding, &content.found);
+                }
             }
         }
         let awaiting = self.awaiting.remove(&content.path).unwrap_or_default();
@@ -162,28 +174,34 @@ impl Detector {
         if let Some(before) = &before {
             self.budget.charge(now, before);
         }
-        Looked { awaiting, before, affordable }
+        Looked { awaiting, before, affordable, paths: Vec::new(), programs: Vec::new() }
     }
 
     /// Says what the change has made of the unit.
     fn complete(&mut self, now: u64, looked: Looked, changed: bool, out: &mut impl FnMut(Finding)) {
-        let Looked { awaiting, before, affordable } = looked;
+        let Looked { awaiting, before, affordable, programs, .. } = looked;
         if awaiting.only_if_changed && !changed {
             return self.stay_quiet(Quiet::GeneratorOutput);
         }
-        let Awaiting { mut finding, unit, only_if_changed, variables_read } = awaiting;
+        let Awaiting { mut finding, unit, only_if_changed, looked_around } = awaiting;
         if !affordable {
             finding.reason(0, "of so many changes at once this one was not looked at for what it does");
         } else if let Some((name, manager)) = unit.filter(|_| changed) {
             if let Some(after) = self.units.effective(&manager, &name) {
                 self.budget.charge(now, &after);
-                let unread = self.unread_environment(&manager, &after);
-                if !variables_read && !unread.is_empty() {
-                    let unit = Some((name, manager));
-                    let awaiting = Awaiting { finding, unit, only_if_changed, variables_read: true };
-                    return self.await_variables(Looked { awaiting, before, affordable }, unread);
+                if !looked_around {
+                    let mut wanted = self.unread_environment(&manager, &after);
+                    let paths = new_programs(&manager, before.as_ref(), &after);
+                    wanted.extend(paths.iter().cloned());
+                    if !wanted.is_empty() {
+                        let unit = Some((name, manager));
+                        let awaiting = Awaiting { finding, unit, only_if_changed, looked_around: true };
+                        return self
+                            .look_around(Looked { awaiting, before, affordable, paths, programs }, wanted);
+                    }
                 }
                 self.weigh_unit(now, &mut finding, &manager, before.as_ref(), &after);
+                programs::weigh(&mut finding, &after, programs);
                 self.follow_programs(&after);
             }
         }
@@ -203,19 +221,28 @@ impl Detector {
         self.directories.insert(id, looked);
     }
 
-    /// Has the files read out of which a unit takes variables, and that are not known: it is weighed with them.
-    fn await_variables(&mut self, looked: Looked, paths: Vec<Vec<u8>>) {
+    /// Has what a unit leads to read, as far as it is not known: it is weighed with that.
+    fn look_around(&mut self, looked: Looked, paths: Vec<Vec<u8>>) {
         let id = self.effects.next_id();
         self.want(Want::Survey { id, paths });
         self.directories.insert(id, vec![looked]);
     }
 
-    /// All of a directory, or of a unit's files of variables, was told.
+    /// All of a directory, or of what a unit leads to, was told.
     pub fn looked_into(&mut self, now: u64, id: u64, out: &mut impl FnMut(Finding)) {
         for looked in self.directories.remove(&id).unwrap_or_default() {
             self.complete(now, looked, true, out);
         }
     }
+}
+
+/// The programs that a unit runs, and did not run before, as far as they may be looked at.
+fn new_programs(manager: &Manager, before: Option<&Effective>, after: &Effective) -> Vec<Vec<u8>> {
+    let known = before.map(programs::of_unit).unwrap_or_default();
+    let mut found = programs::of_unit(after);
+    found.retain(|path| !known.contains(path) && may_be_read(manager, path));
+    found.truncate(PROGRAMS_MAX);
+    found
 }
 
 /// What is suspicious about a file that is no unit's: a script, a generator, a line of tmpfiles.d, the managers' own
@@ -227,7 +254,7 @@ fn weigh_text(finding: &mut Finding, found: &Found) {
         UnitPart::Directory | UnitPart::Fragment | UnitPart::DropIn => return,
         UnitPart::ManagerConfig => of_manager(&Digest::new(&regular.content)),
         // Of a binary there is nothing to read.
-        _ if regular.content.starts_with(b"\x7fELF") => return,
+        _ if regular.is_binary() => return,
         _ => of_script(&regular.content),
     };
     tell(finding, signals);
@@ -279,8 +306,15 @@ fn describe(finding: &mut Finding, found: &Found) {
             if regular.unstable {
                 finding.reason(0, "it changed while it was read");
             }
-            if let (Found::Symlink { .. }, 0o002) = (found, regular.mode & 0o002) {
+            let leads = matches!(found, Found::Symlink { .. });
+            if leads && regular.mode & 0o002 != 0 {
                 finding.reason(10, "everyone may write to the file that it leads to");
+            }
+            let system = finding.unit.as_ref().is_some_and(|unit| unit.scope == Scope::System);
+            if leads && system && regular.uid != 0 {
+                let why =
+                    format!("the file that it leads to belongs to user {}, who may change it", regular.uid);
+                finding.reason(10, why);
             }
         }
         Found::Absent | Found::Directory { .. } | Found::Symlink { .. } => {}
