@@ -173,12 +173,16 @@ impl Pipeline {
             UserRecord::ProcessSnapshot(snapshot) => {
                 if let Some(handle) = lineage.snapshot(&snapshot) {
                     detector.executed(0, handle, lineage);
+                    detector.note_running(handle, lineage);
                 }
             }
             UserRecord::Watch(watch) => detector.watch(watch),
             UserRecord::Tick => {}
             UserRecord::CgroupSnapshot(cgroup) => lineage.set_cgroup(cgroup.id, cgroup.path.as_bytes()),
-            UserRecord::Users(users) => lineage.set_users(users.names),
+            UserRecord::Users(users) => {
+                detector.set_homes(users.homes);
+                lineage.set_users(users.names);
+            }
             UserRecord::FileFound(found) => self.findings.extend(detector.found(time, &found, lineage)),
             UserRecord::Loss(loss) => {
                 if let Some(lost) = self.lost.get_mut(usize::from(loss.kind)) {

@@ -9,6 +9,9 @@ unit outside >/opt/suite/way-symlink.service
 unit outside >/opt/suite/way-bus.service
 unit outside >/tmp/way-link.service
 unit inside >$etc/way-wanted.service
+unit environment | sed '/ExecStart/a EnvironmentFile=-/opt/suite/way.env' >$etc/way-environment.service
+cp /bin/sleep /opt/suite/way-gone
+printf '[Service]\nExecStart=/opt/suite/way-gone 600\n' >$etc/way-gone.service
 
 step way.sed
 sed -i 's/before/after/' $etc/way-sed.service
@@ -63,6 +66,18 @@ nsenter --target 1 --mount sh -c "printf '[Service]\nExecStart=/opt/suite/agent\
 step way.alias
 mkdir -p /tmp/way-alias
 unshare --mount sh -c "mount --bind $etc /tmp/way-alias; printf '[Service]\nExecStart=/opt/suite/agent\n' >/tmp/way-alias/way-alias.service"
+step way.environment
+cp /etc/default/cron /tmp/way-default-cron
+printf 'LD_PRELOAD=/tmp/way.so\n' >>/etc/default/cron
+step way.environment-elsewhere
+printf 'LD_PRELOAD=/tmp/way.so\n' >/opt/suite/way.env
+step way.deleted
+systemctl daemon-reload
+systemctl start way-gone.service
+sleep 1
+rm /opt/suite/way-gone
 step way.end
+systemctl stop way-gone.service
+cp /tmp/way-default-cron /etc/default/cron
 systemctl revert cron.service >/dev/null 2>&1
 systemctl daemon-reload

@@ -33,7 +33,8 @@ impl Budget {
         self.take(now, unit.files.len() + unit.aliases.len());
     }
 
-    fn take(&mut self, now: u64, parts: usize) {
+    /// Takes what so many files and names cost.
+    pub(super) fn take(&mut self, now: u64, parts: usize) {
         let cost = 1 + (parts / PARTS) as u64;
         self.empty_at = self.empty_at.max(now).saturating_add(cost * UNIT_NS);
     }

@@ -1,5 +1,7 @@
 //! The detector: what it remembers, and what all rules share.
 
+use std::collections::BTreeMap;
+
 use sensor_common::limits::WATCH_ENTRIES;
 use sensor_common::record::{FileRecord, flags};
 
@@ -10,6 +12,7 @@ use super::file::{AWAITED_MAX, Awaiting, DIRECTORIES_MAX, Looked};
 use super::finding::{Finding, Who};
 use super::follow::{FOLLOWED_MAX, Followed};
 use super::memory::{Echoes, Excused, Recent};
+use super::programs::{self, Running};
 use super::quiet::{Quiet, QuietCounts};
 use super::requests::Requests;
 use super::score::Reason;
@@ -37,6 +40,8 @@ const TOOLS_MAX: usize = 1024;
 pub struct Detector {
     pub(super) watches: Watches,
     pub(super) tools: KnownTools,
+    /// Homes by user.
+    pub(super) homes: BTreeMap<u32, String>,
     pub(super) clients: Clients,
     /// Targets of symlinks by path: a rename does not tell them.
     pub(super) links: Recent<Vec<u8>, Vec<u8>>,
@@ -53,6 +58,8 @@ pub struct Detector {
     pub(super) requests: Requests,
     /// Services that began.
     pub(super) effects: Effects,
+    /// What services run.
+    pub(super) running: Running,
     /// When a file was last seen changed, by its path.
     pub(super) written: Recent<Vec<u8>, u64>,
     /// Findings that wait for what a file says, by its path.
@@ -82,6 +89,7 @@ impl Default for Detector {
         Self {
             watches: Watches::new(WATCH_ENTRIES),
             tools: KnownTools::new(TOOLS_MAX),
+            homes: BTreeMap::new(),
             clients: Clients::default(),
             links: Recent::new(LINKS_MAX),
             files: Recent::new(FILES_MAX),
@@ -92,6 +100,7 @@ impl Default for Detector {
             effects: Effects::default(),
             requests: Requests::default(),
             followed: Followed::default(),
+            running: programs::running(),
             written: Recent::new(FILES_MAX),
             awaiting: Recent::new(AWAITED_MAX),
             directories: Recent::new(DIRECTORIES_MAX),
@@ -107,6 +116,11 @@ impl Detector {
     /// Notes what a watch number stands for.
     pub fn watch(&mut self, watch: Watch) {
         self.watches.insert(watch);
+    }
+
+    /// Notes the homes of all users.
+    pub fn set_homes(&mut self, homes: BTreeMap<u32, String>) {
+        self.homes = homes;
     }
 
     /// Notes executables of tools.
@@ -155,7 +169,7 @@ impl Detector {
 
     /// Files that findings wait for the content of, the bound, and those whose unit there was no time for.
     pub fn awaited_contents(&self) -> (usize, usize, u64) {
-        (self.awaiting.len(), AWAITED_MAX, self.budget.exceeded())
+        (self.awaiting.len(), AWAITED_MAX, self.budget.exceeded() + self.effects.exceeded())
     }
 
     /// Files whose content is to come as `FILE_CONTENT` records; none is waited for longer than a finding is held.

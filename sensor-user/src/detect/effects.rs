@@ -4,12 +4,13 @@
 //! file that nobody was seen writing (a raw write to the disk, an edit from another machine, a hook that was missed),
 //! or a service without any file, is a finding of its own.
 
+use super::budget::Budget;
 use super::detector::Detector;
 use super::finding::{Finding, Who};
 use super::memory::Recent;
 use super::rules;
-use super::units::{Manager, weigh};
-use crate::event::content::{FileContent, Want};
+use super::units::Manager;
+use crate::event::content::{FileContent, Found, Want};
 use crate::event::decode::ExecEvent;
 use crate::event::path::lossy;
 use crate::lineage::Lineage;
@@ -41,6 +42,8 @@ pub(super) struct Effects {
     surveys: Recent<u64, Survey>,
     judged: Recent<(Option<u32>, String), u64>,
     next: u64,
+    /// For services of users' managers: anybody may have as many started as they like.
+    budget: Budget,
 }
 
 #[derive(Debug)]
@@ -53,17 +56,29 @@ struct Survey {
     manager: Manager,
     executed: Vec<u8>,
     unseen: Vec<Vec<u8>>,
+    /// Something where its files may lie could not be read.
+    unreadable: bool,
     /// What the unit was, as far as it was known.
     before: Option<Effective>,
 }
 
 impl Default for Effects {
     fn default() -> Self {
-        Self { surveys: Recent::new(SURVEYS_MAX), judged: Recent::new(JUDGED_MAX), next: 1 }
+        Self {
+            surveys: Recent::new(SURVEYS_MAX),
+            judged: Recent::new(JUDGED_MAX),
+            next: 1,
+            budget: Budget::default(),
+        }
     }
 }
 
 impl Effects {
+    /// How often there was no time for a service of a user's manager.
+    pub(super) fn exceeded(&self) -> u64 {
+        self.budget.exceeded()
+    }
+
     /// A number that no survey has had.
     pub(super) fn next_id(&mut self) -> u64 {
         let id = self.next;
@@ -75,7 +90,8 @@ impl Effects {
 impl Detector {
     /// An execution: is it a service that begins?
     pub fn service_started(&mut self, exec: &ExecEvent<'_>, handle: Handle, lineage: &mut Lineage) {
-        let Some(service) = started(handle, lineage) else { return };
+        self.note_running(handle, lineage);
+        let Some(service) = self.started(handle, lineage) else { return };
         let now = exec.record.header.boottime_ns;
         let judged = (service.manager.owner, service.unit.clone());
         let again = self.effects.judged.get(&judged).is_some_and(|last| now.saturating_sub(*last) < AGAIN_NS);
@@ -83,14 +99,19 @@ impl Detector {
         if again || EXECUTORS.contains(&executed.as_slice()) {
             return;
         }
+        if service.manager.scope == Scope::User && !self.effects.budget.has_left(now) {
+            return;
+        }
         self.effects.judged.insert(judged, now);
         let id = self.effects.next_id();
         let paths = self.units.candidates(&service.manager, service.unit.as_bytes());
+        if service.manager.scope == Scope::User {
+            self.effects.budget.take(now, paths.len());
+        }
         self.wants.push(Want::Survey { id, paths });
         let who = Who { handle, task: exec.record.task };
-        let requester = lineage.init().and_then(|init| {
-            self.requester(init, now, service.unit.as_bytes(), Verb::starts_processes, lineage)
-        });
+        let requester =
+            self.requester(service.by, now, service.unit.as_bytes(), Verb::starts_processes, lineage);
         let survey = Survey {
             who,
             requester,
@@ -99,6 +120,7 @@ impl Detector {
             manager: service.manager,
             executed,
             unseen: Vec::new(),
+            unreadable: false,
             before: None,
         };
         // What differs is put into the store as it is read.
@@ -112,6 +134,7 @@ impl Detector {
         let known = self.units.agrees(content);
         let generated = is_generated(&content.path);
         let Some(survey) = self.effects.surveys.get_mut(&id) else { return };
+        survey.unreadable |= matches!(content.found.end(), Found::Unreadable { .. });
         let lately = self
             .written
             .get(&content.path)
@@ -140,6 +163,15 @@ impl Detector {
         finding.unit = Some(Unit::new(survey.unit.clone(), UnitPart::Fragment, survey.manager.scope));
         if missing {
             finding.reason(0, format!("it runs {}", lossy(&survey.executed)));
+            if survey.manager.scope == Scope::User {
+                finding.reason(
+                    -20,
+                    "the user's manager may have been told to look elsewhere (XDG_CONFIG_HOME, XDG_DATA_DIRS)",
+                );
+            }
+            if survey.unreadable {
+                finding.reason(-20, "some of the directories in which it may lie could not be read");
+            }
         } else {
             finding.file = Some(File { path: subject, ..File::default() });
         }
@@ -147,39 +179,58 @@ impl Detector {
             finding.reason(0, format!("nor was anybody seen writing {}", lossy(path)));
         }
         if let Some(effective) = &effective {
-            weigh(&mut finding, survey.before.as_ref(), effective, self.units.packaged());
+            self.weigh_unit(
+                survey.boottime_ns,
+                &mut finding,
+                &survey.manager,
+                survey.before.as_ref(),
+                effective,
+            );
         }
         Some(finding)
     }
 }
 
-struct Service {
-    unit: String,
-    manager: Manager,
+pub(super) struct Service {
+    pub(super) unit: String,
+    pub(super) manager: Manager,
+    /// The manager's process.
+    by: Handle,
 }
 
-/// The service that begins with an execution: its process is a child of the manager, in the service's control group.
-fn started(handle: Handle, lineage: &Lineage) -> Option<Service> {
-    let parent = lineage.line(handle).nth(1)?;
-    if !Detector::is_manager(lineage, parent) {
-        return None;
+impl Detector {
+    /// The service that begins with an execution: its process is a child of the manager, in the service's control group.
+    pub(super) fn started(&self, handle: Handle, lineage: &Lineage) -> Option<Service> {
+        let parent = lineage.line(handle).nth(1)?;
+        if !Self::is_manager(lineage, parent) {
+            return None;
+        }
+        let path = lineage.cgroups().path(lineage.entry(handle)?.cgroup_id)?;
+        let unit = cgroup::unit(path).filter(|unit| unit.ends_with(".service"))?;
+        let user = path.split(|byte| *byte == b'/').find_map(|name| {
+            let uid = name.strip_prefix(b"user@")?.strip_suffix(b".service")?;
+            std::str::from_utf8(uid).ok()?.parse::<u32>().ok()
+        });
+        // The manager of a user is itself a service of the system's.
+        let (manager, by) = match user.filter(|_| !unit.starts_with("user@")) {
+            None => (Manager { scope: Scope::System, owner: None, home: Vec::new() }, lineage.init()?),
+            Some(uid) => (self.users_manager(uid)?, parent),
+        };
+        Some(Service { unit, manager, by })
     }
-    let path = lineage.cgroups().path(lineage.entry(handle)?.cgroup_id)?;
-    let unit = cgroup::unit(path).filter(|unit| unit.ends_with(".service"))?;
-    let user = path.split(|byte| *byte == b'/').find_map(|name| {
-        let uid = name.strip_prefix(b"user@")?.strip_suffix(b".service")?;
-        std::str::from_utf8(uid).ok()?.parse::<u32>().ok()
-    });
-    // The manager of a user is itself a service of the system's.
-    let manager = match user.filter(|_| !unit.starts_with("user@")) {
-        None => Manager { scope: Scope::System, owner: None, home: Vec::new() },
-        // Without the home only what all users share is read, and a unit of the user's own would seem unexplained.
-        Some(_) => return None,
-    };
-    Some(Service { unit, manager })
+
+    /// The manager of a user whose own units are watched. Of others only what all users share is known, and a unit of
+    /// their own would seem unexplained.
+    fn users_manager(&self, uid: u32) -> Option<Manager> {
+        let home = self.homes.get(&uid)?.trim_end_matches('/');
+        let units = format!("{home}/.config/systemd/user");
+        let watched = self.watches.classed().any(|(watch, _)| watch.path == units);
+        watched.then(|| Manager { scope: Scope::User, owner: Some(uid), home: home.as_bytes().to_vec() })
+    }
 }
 
 /// What generators make is written anew at each reload, under the manager's eyes.
 fn is_generated(path: &[u8]) -> bool {
-    path.starts_with(b"/run/systemd/generator")
+    let mark = b"/systemd/generator";
+    path.starts_with(b"/run/") && path.windows(mark.len()).any(|window| window == mark)
 }

@@ -4,10 +4,10 @@
 use std::collections::HashSet;
 
 use super::detector::Detector;
+use super::programs;
 use crate::event::content::Found;
 use crate::event::user::WatchClass;
 use crate::subject::unit::effective::Effective;
-use crate::subject::unit::signals::command::is_interpreter;
 
 /// Files beyond the configured directories that are watched for what leads to them.
 pub const FOLLOWED_MAX: usize = 256;
@@ -20,7 +20,7 @@ const PACKAGES: [&[u8]; 6] = [b"/usr/bin/", b"/usr/sbin/", b"/usr/lib/", b"/bin/
 pub struct Follow {
     /// Its path, as the host's PID 1 sees it, without symbolic links as far as they are known.
     pub path: String,
-    /// [`WatchClass::LinkedUnit`], [`WatchClass::LinkedDirectory`] or [`WatchClass::ServiceProgram`].
+    /// One that [`WatchClass::is_followed`].
     pub class: WatchClass,
 }
 
@@ -33,7 +33,7 @@ pub(super) struct Followed {
 }
 
 impl Followed {
-    fn add(&mut self, path: &[u8], class: WatchClass) {
+    pub(super) fn add(&mut self, path: &[u8], class: WatchClass) {
         // What is no text is no configured path either.
         let Ok(path) = std::str::from_utf8(path) else { return };
         let follow = Follow { path: path.to_owned(), class };
@@ -70,7 +70,9 @@ impl Detector {
         let Some(end) = self.units.end_of(link) else { return };
         let watched = self.watches.classed().any(|(watch, class)| {
             !class.is_followed()
-                && end.strip_prefix(watch.path.as_bytes()).is_some_and(|rest| rest.first() == Some(&b'/'))
+                && end
+                    .strip_prefix(watch.path.as_bytes())
+                    .is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
         });
         if !watched && end != b"/dev/null" {
             self.followed.add(&end, class);
@@ -79,19 +81,18 @@ impl Detector {
 
     /// The programs of a unit that has changed, and the scripts that they are given.
     pub(super) fn follow_programs(&mut self, unit: &Effective) {
-        for run in &unit.commands {
-            // Of other programs an argument may be anything, a log for instance.
-            let mut arguments = run.command.argv.iter().skip(1);
-            let script = is_interpreter(&run.command.path)
-                .then(|| arguments.find(|argument| argument.starts_with(b"/")))
-                .flatten();
-            for path in std::iter::once(&run.command.path).chain(script) {
-                let packaged = PACKAGES.iter().any(|directory| path.starts_with(directory));
-                let plain = path.starts_with(b"/") && !path.windows(2).any(|pair| pair == b"..");
-                if plain && !packaged && !path.starts_with(b"/proc/") && !path.starts_with(b"/dev/") {
-                    self.followed.add(path, WatchClass::ServiceProgram);
-                }
-            }
+        for path in programs::of_unit(unit) {
+            self.follow_program(&path);
         }
     }
+
+    /// A program that a service runs.
+    pub(super) fn follow_program(&mut self, path: &[u8]) {
+        self.followed.add(path, WatchClass::ServiceProgram);
+    }
+}
+
+/// Whether a path lies where packages put programs.
+pub(super) fn is_packaged(path: &[u8]) -> bool {
+    PACKAGES.iter().any(|directory| path.starts_with(directory))
 }

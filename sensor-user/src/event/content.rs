@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 /// Bytes of a file that a record carries at most. The largest unit that Debian ships has some 20 KiB.
 pub const CONTENT_MAX: usize = 64 << 10;
 
+/// The first bytes of a program that is no text (elf(5)).
+pub const ELF: &[u8] = b"\x7fELF";
+
 /// Names of a directory that a record carries at most.
 pub const NAMES_MAX: usize = 256;
 
@@ -130,9 +133,14 @@ pub struct Regular {
 }
 
 impl Regular {
-    /// Whether there is more than was read.
+    /// Whether there is more than was read, and worth reading.
     pub fn truncated(&self) -> bool {
-        self.size > self.content.len() as u64
+        self.size > self.content.len() as u64 && !self.is_binary()
+    }
+
+    /// Whether it is a program that is no text (elf(5)): of such only the beginning is told.
+    pub fn is_binary(&self) -> bool {
+        self.content.starts_with(ELF)
     }
 }
 

@@ -136,6 +136,8 @@ pub enum WatchClass {
     MountsTable,
     /// Kernel command line, boot loader entries and credentials (kernel-command-line(7), loader.conf(5)).
     BootConfig,
+    /// Credentials that services and the service manager itself import (systemd.exec(5), systemd.system-credentials(7)).
+    Credential,
     /// What is built into the initial RAM disk (initramfs-tools(7), dracut.modules(7)).
     Initramfs,
     /// Services of other inits and of process managers: `OpenRC`, upstart, dinit, finit, inittab, supervisord, monit.
@@ -160,6 +162,8 @@ pub enum WatchClass {
     LinkedDirectory,
     /// A program that a changed unit runs: watched because of the unit.
     ServiceProgram,
+    /// A file out of which a unit takes variables: watched because of the unit.
+    EnvironmentFile,
     /// The socket on which a service manager takes D-Bus messages without a bus (/run/systemd/private).
     ManagerSocket,
     /// The socket of a message bus (dbus-daemon(1), dbus-broker(1)).
@@ -190,7 +194,10 @@ impl WatchClass {
     /// Whether it is watched because of a unit that leads to it, and not because it is configured.
     #[must_use]
     pub const fn is_followed(self) -> bool {
-        matches!(self, Self::LinkedUnit | Self::LinkedDirectory | Self::ServiceProgram)
+        matches!(
+            self,
+            Self::LinkedUnit | Self::LinkedDirectory | Self::ServiceProgram | Self::EnvironmentFile
+        )
     }
 
     /// Whether it is a socket, of which what clients send counts, and not what is written below a directory.
@@ -222,11 +229,14 @@ pub struct CgroupSnapshot {
     pub path: String,
 }
 
-/// `kind::USERS`: user names (passwd(5)). Replaces what was known.
+/// `kind::USERS`: users (passwd(5)). Replaces what was known.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Users {
     /// Name by number.
     pub names: BTreeMap<u32, String>,
+    /// Home directory by number, as it is written there. Recordings of the first versions have none.
+    #[serde(default)]
+    pub homes: BTreeMap<u32, String>,
 }
 
 /// `kind::FILE_FOUND`: an object that was in a directory when its watch was set, after the directory had appeared

@@ -32,6 +32,14 @@ pub struct Process {
     pub incomplete: bool,
 }
 
+impl Process {
+    /// Whether there is one: nobody is known to have acted where records were lost, or where a file was found in place.
+    /// Pid 0 is the kernel's idle task, which does nothing that is reported.
+    pub fn is_known(&self) -> bool {
+        self.pid != 0
+    }
+}
+
 /// A user.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct User {

@@ -31,6 +31,10 @@ fn an_alert_tells_what_a_unit_will_run_once_its_file_was_read() {
     let wants: Vec<Want> = machine.pipeline.wants().collect();
     assert_eq!(wants, [Want::File { path: UNIT.into(), expected: Expected::Inode(4711) }]);
     machine.answer(wants[0].clone());
+    assert!(machine.alerts().is_empty(), "it waits for the program as well");
+    let wants: Vec<Want> = machine.pipeline.wants().collect();
+    assert!(matches!(&wants[..], [Want::Survey { paths, .. }] if *paths == [b"/tmp/x"]), "{wants:?}");
+    machine.answer(wants[0].clone());
     let alert = machine.one();
     assert_eq!(alert.actions, ["file_create", "file_open_write", "file_close_write"]);
     assert!(reasons(&alert).contains("+15 /tmp/x lies where everybody may write"), "{}", reasons(&alert));

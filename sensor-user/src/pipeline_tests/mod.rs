@@ -3,10 +3,14 @@
 mod adjacent;
 mod containers;
 mod effects;
+mod environment;
+mod programs;
 mod quiet;
+mod references;
 mod requests;
 mod stream;
 mod units;
+mod user_effects;
 
 use std::collections::BTreeMap;
 
@@ -110,7 +114,9 @@ impl Machine {
                 init_pid_ns: 5,
             },
         );
-        machine.user(kind::USERS, &Users { names: [(0, "root".into()), (1000, "alice".into())].into() });
+        let names = [(0, "root".into()), (1000, "alice".into())].into();
+        let homes = [(0, "/root".into()), (1000, "/home/alice".into())].into();
+        machine.user(kind::USERS, &Users { names, homes });
         machine.user(
             kind::CGROUP_SNAPSHOT,
             &CgroupSnapshot { id: 77, path: "/user.slice/user-1000.slice/session-3.scope".into() },

@@ -138,6 +138,9 @@ impl<I> Default for Plan<I> {
 pub struct Changes {
     /// Watch numbers that are new.
     pub watches: Vec<Watch>,
+    /// Configured paths of directories that lead to another path by symbolic links, and that path; of one that does so no
+    /// more, itself.
+    pub links: Vec<(String, String)>,
     /// Objects in directories that were not watched before.
     pub found: Vec<FileFound>,
     /// What could not be watched.
@@ -154,6 +157,8 @@ pub struct WatchSet<M: Marker> {
     objects: HashMap<M::Identity, Mark>,
     children: HashMap<(M::Identity, Vec<u8>), Mark>,
     sockets: HashMap<(M::Identity, Vec<u8>), u32>,
+    /// Where configured paths lead, as far as links are on the way.
+    links: HashMap<String, String>,
     /// By watch number.
     directories: HashMap<u32, Directory<M::Identity>>,
     /// Single files below them that [`Self::seed_files`] marked.
@@ -172,6 +177,7 @@ impl<M: Marker> WatchSet<M> {
             objects: HashMap::new(),
             children: HashMap::new(),
             sockets: HashMap::new(),
+            links: HashMap::new(),
             directories: HashMap::new(),
             seeded: HashMap::new(),
             resolved_once: false,
@@ -444,6 +450,10 @@ impl<M: Marker> Walk<'_, M> {
         }
         let path = join(&names);
         let number = self.set.number(&path, spec.class, spec.owner, self.changes);
+        if self.set.links.get(&spec.path).map_or(&spec.path, |known| known) != &path {
+            self.set.links.insert(spec.path.clone(), path.clone());
+            self.changes.links.push((spec.path.clone(), path.clone()));
+        }
         let identities = self.identify(&here, &path)?;
         for identity in &identities {
             self.add_object(identity, watch::SUBTREE, number);

@@ -248,3 +248,27 @@ fn a_listener_is_known_by_its_name_before_it_is_there_and_after_it_is_gone() {
     set.resolve().unwrap();
     assert!(set.marker.sockets.is_empty());
 }
+
+#[test]
+fn where_links_lead_is_told_when_it_changes() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().canonicalize().unwrap();
+    let (real, other, link) = (root.join("real/user"), root.join("other/user"), root.join("link"));
+    for directory in [&real, &other] {
+        std::fs::create_dir_all(directory).unwrap();
+    }
+    let units = link.join("user");
+    let mut set = set(WatchClass::UserUnit, &[&units, &real]);
+    let told = |changes: Changes| changes.links;
+    let text = |path: &Path| path.to_str().unwrap().to_owned();
+    assert_eq!(told(set.resolve().unwrap()), []);
+    std::os::unix::fs::symlink("real", &link).unwrap();
+    assert_eq!(told(set.resolve().unwrap()), [(text(&units), text(&real))]);
+    assert_eq!(told(set.resolve().unwrap()), []);
+    std::fs::remove_file(&link).unwrap();
+    std::os::unix::fs::symlink("other", &link).unwrap();
+    assert_eq!(told(set.resolve().unwrap()), [(text(&units), text(&other))]);
+    std::fs::remove_file(&link).unwrap();
+    std::fs::create_dir_all(&units).unwrap();
+    assert_eq!(told(set.resolve().unwrap()), [(text(&units), text(&units))]);
+}

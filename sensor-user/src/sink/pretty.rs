@@ -84,8 +84,10 @@ impl Page {
         let backend = printable(&alert.host.backend);
         self.line("when", format_args!("{} on {host} ({backend})", ecs::timestamp(alert.time_us)))?;
         self.subject(alert)?;
-        self.processes(alert)?;
-        self.people(alert)?;
+        if alert.actor.process.is_known() {
+            self.processes(alert)?;
+            self.people(alert)?;
+        }
         if let Some(container) = &alert.actor.container {
             let runtime = container.runtime.as_deref().unwrap_or("unknown runtime");
             self.line("container", format_args!("{} ({})", printable(&container.id), printable(runtime)))?;
@@ -360,5 +362,11 @@ HIGH sh (pid 4242, ada) created the unit evil.service in /etc/systemd/system
         sink.write(&Rendered::new(&alert)).unwrap();
         assert_eq!(sink.status().counts.written, 1);
         assert!(String::from_utf8(sink.writer).unwrap().contains("5  (already gone)"));
+    }
+
+    #[test]
+    fn nobody_is_no_process() {
+        let text = render(&sample::nobody(), false);
+        assert!(!text.contains("processes ") && !text.contains("\n  user "), "{text}");
     }
 }

@@ -200,6 +200,14 @@ pub(crate) fn bare() -> Alert {
     }
 }
 
+/// One of which nobody knows who acted.
+pub(crate) fn nobody() -> Alert {
+    Alert {
+        actor: Actor { process: Process { incomplete: true, ..Default::default() }, ..Default::default() },
+        ..bare()
+    }
+}
+
 /// Strings that try to steer terminals, log lines and parsers.
 pub(crate) fn hostile() -> Alert {
     let mut alert = unit_written();

@@ -10,7 +10,7 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
 use crate::event::content::{
-    Answer, CONTENT_MAX, Expected, FileContent, Found, NAMES_MAX, Name, Regular, Want,
+    Answer, CONTENT_MAX, ELF, Expected, FileContent, Found, NAMES_MAX, Name, Regular, Want,
 };
 
 /// Bytes of all files of a survey at most; those behind are left out.
@@ -142,6 +142,9 @@ fn read_regular(object: BorrowedFd<'_>) -> Result<Found, Errno> {
         .take(CONTENT_MAX as u64)
         .read_to_end(&mut content)
         .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+    if content.starts_with(ELF) {
+        content.truncate(ELF.len());
+    }
     let after = rustix::fs::fstat(&file)?;
     let moment = |stat: &Stat| (stat.st_size, stat.st_mtime, stat.st_mtime_nsec, stat.st_ino);
     Ok(Found::Regular(Regular {

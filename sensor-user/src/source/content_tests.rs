@@ -29,6 +29,15 @@ fn a_file_is_read_with_its_attributes() {
 }
 
 #[test]
+fn of_a_binary_nothing_is_told_but_that_it_is_one() {
+    let (directory, root) = root();
+    std::fs::write(directory.path().join("program"), [ELF, &vec![7; 100_000]].concat()).unwrap();
+    let Found::Regular(file) = root.read(b"/program") else { panic!("a regular file") };
+    assert_eq!((file.content.as_slice(), file.size), (ELF, 100_004));
+    assert!(file.is_binary() && !file.truncated());
+}
+
+#[test]
 fn links_are_followed_within_the_root_only() {
     let (directory, root) = root();
     let at = |name: &str| directory.path().join(name);

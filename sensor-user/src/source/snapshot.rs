@@ -81,14 +81,15 @@ fn parse_users(text: &str) -> Vec<User> {
         .collect()
 }
 
-/// Numbers and names, for the stream. Of two names for one number the first counts, as in getpwuid(3).
+/// Numbers, names and homes, for the stream. Of two entries for one number the first counts, as in getpwuid(3).
 #[must_use]
-pub fn names(users: &[User]) -> Users {
-    let mut names = std::collections::BTreeMap::new();
+pub fn known(users: &[User]) -> Users {
+    let mut known = Users::default();
     for user in users {
-        names.entry(user.id).or_insert_with(|| user.name.clone());
+        known.names.entry(user.id).or_insert_with(|| user.name.clone());
+        known.homes.entry(user.id).or_insert_with(|| user.home.clone());
     }
-    Users { names }
+    known
 }
 
 /// Every control group of the unified hierarchy.
@@ -231,7 +232,8 @@ mod tests {
         let seen: Vec<_> =
             users.iter().map(|user| (user.id, user.name.as_str(), user.home.as_str())).collect();
         assert_eq!(seen, [(0, "root", "/root"), (1000, "alice", "/home/alice"), (0, "root2", "/r")]);
-        assert_eq!(names(&users).names[&0], "root");
+        let known = known(&users);
+        assert_eq!((known.names[&0].as_str(), known.homes[&0].as_str()), ("root", "/root"));
     }
 
     #[test]

@@ -102,6 +102,8 @@ pub enum UnitPart {
     MountsTable,
     /// Boot configuration.
     BootConfig,
+    /// A credential.
+    Credential,
     /// A part of the initial RAM disk.
     Initramfs,
     /// A service of another init or process manager.

@@ -4,7 +4,7 @@ use anyhow::Context;
 use sensor_common::record::kind;
 
 use super::stream::Stream;
-use crate::event::content::{Answer, Surveyed};
+use crate::event::content::{Answer, FileContent, Found, Surveyed};
 use crate::event::user::WatchClass;
 use crate::probe::watches::Changes;
 use crate::source::content::{Root, walk};
@@ -32,13 +32,24 @@ impl Contents {
         Ok(Self { reader: Reader::new(root), files: 0, bytes: 0 })
     }
 
+    /// Tells where configured directories lie that are reached by links: units are known by their directories' own names.
+    pub fn tell_links(changes: &Changes, stream: &mut Stream) {
+        for (path, real) in &changes.links {
+            let end = Box::new(Found::Directory { names: Vec::new(), truncated: false });
+            let target = real.clone().into_bytes();
+            let found = if path == real { Found::Absent } else { Found::Symlink { target, end } };
+            let path = path.clone().into_bytes();
+            stream.tell(kind::FILE_CONTENT, &FileContent { path, baseline: true, survey: None, found });
+        }
+    }
+
     /// Tells what the directories hold that are watched from now on. What appeared with its directory under the
     /// sensor's eyes is no part of it: it is a finding.
     pub fn tell_baseline(&mut self, changes: &Changes, stream: &mut Stream) {
         let full = |files: usize, bytes: usize| files >= BASELINE_FILES || bytes >= BASELINE_BYTES;
         for watch in &changes.watches {
             let appeared = changes.found.iter().any(|found| found.watch == watch.watch);
-            if appeared || !watch.class.is_some_and(holds_units) {
+            if appeared || !watch.class.is_some_and(is_told) {
                 continue;
             }
             walk(self.reader.root(), watch.path.as_bytes(), |content| {
@@ -93,12 +104,14 @@ pub fn tell(answer: &Answer, stream: &mut Stream) {
     }
 }
 
-fn holds_units(class: WatchClass) -> bool {
+fn is_told(class: WatchClass) -> bool {
     matches!(
         class,
         WatchClass::SystemUnit
             | WatchClass::UserUnit
             | WatchClass::GeneratorOutput
             | WatchClass::TransientUnit
+            // Units take variables from there.
+            | WatchClass::ServiceEnvironment
     )
 }

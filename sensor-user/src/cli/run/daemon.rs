@@ -265,6 +265,7 @@ impl Daemon {
         for watch in &changes.watches {
             self.stream.tell(kind::WATCH, watch);
         }
+        Contents::tell_links(&changes, &mut self.stream);
         self.contents.tell_baseline(&changes, &mut self.stream);
         for found in &changes.found {
             self.stream.tell(kind::FILE_FOUND, found);
@@ -281,7 +282,7 @@ impl Daemon {
     fn reread_users(&mut self) {
         match snapshot::users(self.watching.root()) {
             Ok(users) => {
-                self.stream.tell(kind::USERS, &snapshot::names(&users));
+                self.stream.tell(kind::USERS, &snapshot::known(&users));
                 self.users = users;
             }
             Err(error) => tracing::warn!(%error, "cannot read the user database again"),

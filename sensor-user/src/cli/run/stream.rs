@@ -124,7 +124,7 @@ impl Stream {
     /// Where /proc cannot be listed.
     pub fn tell_what_is_there(&mut self, host: &Host, root: &str, users: &[User]) -> anyhow::Result<usize> {
         self.tell(kind::HOST, host);
-        self.tell(kind::USERS, &snapshot::names(users));
+        self.tell(kind::USERS, &snapshot::known(users));
         self.tell(kind::TOOLS, &tools(root));
         let groups = snapshot::cgroups();
         for group in &groups {

@@ -26,6 +26,9 @@ impl Detector {
             kind::FILE_UNLINK if case.part.part == UnitPart::Directory => {
                 return Some(&rules::DIRECTORY_REPLACED);
             }
+            kind::FILE_UNLINK if case.part.part == UnitPart::Program => {
+                return Some(&rules::PROGRAM_REMOVED);
+            }
             kind::FILE_UNLINK => return Some(&rules::UNIT_REMOVED),
             kind::FILE_ATTRIBUTE => return case.attribute_rule(),
             _ => {}

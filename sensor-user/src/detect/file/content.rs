@@ -4,13 +4,15 @@ use sensor_common::record::kind;
 
 use super::case::Case;
 use crate::detect::detector::Detector;
+use crate::detect::environment::may_be_read;
 use crate::detect::finding::{Finding, Phase};
+use crate::detect::programs::{self, Program};
 use crate::detect::quiet::Quiet;
-use crate::detect::units::{Manager, home_of, tell, weigh};
+use crate::detect::units::{Manager, home_of, tell};
 use crate::event::content::{Expected, FileContent, Found, Want};
 use crate::event::path::lossy;
 use crate::subject::place::Place;
-use crate::subject::service::UnitPart;
+use crate::subject::service::{Scope, UnitPart};
 use crate::subject::unit::effective::Effective;
 use crate::subject::unit::signals::command::of_script;
 use crate::subject::unit::signals::unit::of_manager;
@@ -24,6 +26,8 @@ const FINDINGS_PER_PATH: usize = 4;
 pub(in crate::detect) const DIRECTORIES_MAX: usize = 64;
 /// Wants that wait to be handed over.
 const WANTS_MAX: usize = 256;
+/// Programs of a unit that are looked at.
+const PROGRAMS_MAX: usize = 16;
 /// Reasons of one finding, after which the files of a directory bring no further ones.
 const REASONS_MAX: usize = 24;
 
@@ -35,6 +39,8 @@ pub(in crate::detect) struct Awaiting {
     unit: Option<(Vec<u8>, Manager)>,
     /// Nothing is to be told where the file is what it was.
     only_if_changed: bool,
+    /// What the unit leads to has been read: programs, and files of variables.
+    looked_around: bool,
 }
 
 /// One whose file is being looked at.
@@ -45,6 +51,10 @@ pub(in crate::detect) struct Looked {
     before: Option<Effective>,
     /// Whether there is time for what the unit has become.
     affordable: bool,
+    /// The programs that are being looked at.
+    paths: Vec<Vec<u8>>,
+    /// What was found of them.
+    programs: Vec<Program>,
 }
 
 impl Detector {
@@ -68,7 +78,8 @@ impl Detector {
         self.want(Want::File { path: path.to_vec(), expected });
         self.written.insert(path.to_vec(), record.header.boottime_ns);
         let unit = of_unit(case).map(|manager| (case.part.name.to_vec(), manager));
-        let awaiting = Awaiting { finding: finding.clone(), unit, only_if_changed: false };
+        let awaiting =
+            Awaiting { finding: finding.clone(), unit, only_if_changed: false, looked_around: false };
         self.await_as(path, awaiting);
         finding.awaits_content = true;
     }
@@ -89,7 +100,10 @@ impl Detector {
         if finding.awaits_content {
             let path = finding.subject.clone().into_bytes();
             let unit = self.awaiting.get(&path).and_then(|all| all.first()?.unit.clone());
-            self.await_as(&path, Awaiting { finding: finding.clone(), unit, only_if_changed });
+            self.await_as(
+                &path,
+                Awaiting { finding: finding.clone(), unit, only_if_changed, looked_around: false },
+            );
         }
     }
 
@@ -103,7 +117,7 @@ impl Detector {
         self.awaiting.insert(path.to_vec(), all);
     }
 
-    fn want(&mut self, want: Want) {
+    pub(in crate::detect) fn want(&mut self, want: Want) {
         if self.wants.len() < WANTS_MAX {
             self.wants.push(want);
         }
@@ -113,15 +127,26 @@ impl Detector {
     pub fn content(&mut self, now: u64, content: &FileContent, out: &mut impl FnMut(Finding)) {
         if let Some(id) = content.survey {
             self.compare(id, content);
-            for looked in self.directories.get_mut(&id).into_iter().flatten() {
-                describe(&mut looked.awaiting.finding, &content.found);
+            let looked = self.directories.get_mut(&id).into_iter().flatten();
+            for looked in looked {
+                // What is odd about what a unit leads to is not odd about the unit.
+                if looked.awaiting.looked_around {
+                    looked.programs.extend(Program::new(content, &looked.paths));
+                } else {
+                    describe(&mut looked.awaiting.finding, &content.found);
+                }
             }
         }
         let awaiting = self.awaiting.remove(&content.path).unwrap_or_default();
+        let shared = if awaiting.is_empty() { None } else { self.shared_environment(now, &content.path) };
         let looked: Vec<Looked> = awaiting.into_iter().map(|one| self.look(now, one)).collect();
         let changed = self.units.take(content);
         if let Found::Symlink { end, .. } = &content.found {
             self.follow_link(&content.path, end);
+        }
+        self.note_environment_files(&content.path, looked.is_empty());
+        if self.units.is_environment(&content.path) && content.found.regular().is_some() {
+            self.watch_environment_file(&content.path);
         }
         if looked.is_empty() {
             return;
@@ -133,6 +158,9 @@ impl Detector {
             describe(&mut one.awaiting.finding, &content.found);
             if one.awaiting.unit.is_none() {
                 weigh_text(&mut one.awaiting.finding, &content.found);
+                if let Some(shared) = &shared {
+                    self.weigh_environment(now, &mut one.awaiting.finding, shared);
+                }
             }
             self.complete(now, one, changed, out);
         }
@@ -146,21 +174,34 @@ impl Detector {
         if let Some(before) = &before {
             self.budget.charge(now, before);
         }
-        Looked { awaiting, before, affordable }
+        Looked { awaiting, before, affordable, paths: Vec::new(), programs: Vec::new() }
     }
 
     /// Says what the change has made of the unit.
     fn complete(&mut self, now: u64, looked: Looked, changed: bool, out: &mut impl FnMut(Finding)) {
-        let Looked { awaiting: Awaiting { mut finding, unit, only_if_changed }, before, affordable } = looked;
-        if only_if_changed && !changed {
+        let Looked { awaiting, before, affordable, programs, .. } = looked;
+        if awaiting.only_if_changed && !changed {
             return self.stay_quiet(Quiet::GeneratorOutput);
         }
+        let Awaiting { mut finding, unit, only_if_changed, looked_around } = awaiting;
         if !affordable {
             finding.reason(0, "of so many changes at once this one was not looked at for what it does");
         } else if let Some((name, manager)) = unit.filter(|_| changed) {
             if let Some(after) = self.units.effective(&manager, &name) {
                 self.budget.charge(now, &after);
-                weigh(&mut finding, before.as_ref(), &after, self.units.packaged());
+                if !looked_around {
+                    let mut wanted = self.unread_environment(&manager, &after);
+                    let paths = new_programs(&manager, before.as_ref(), &after);
+                    wanted.extend(paths.iter().cloned());
+                    if !wanted.is_empty() {
+                        let unit = Some((name, manager));
+                        let awaiting = Awaiting { finding, unit, only_if_changed, looked_around: true };
+                        return self
+                            .look_around(Looked { awaiting, before, affordable, paths, programs }, wanted);
+                    }
+                }
+                self.weigh_unit(now, &mut finding, &manager, before.as_ref(), &after);
+                programs::weigh(&mut finding, &after, programs);
                 self.follow_programs(&after);
             }
         }
@@ -180,12 +221,28 @@ impl Detector {
         self.directories.insert(id, looked);
     }
 
-    /// All of a directory was told.
+    /// Has what a unit leads to read, as far as it is not known: it is weighed with that.
+    fn look_around(&mut self, looked: Looked, paths: Vec<Vec<u8>>) {
+        let id = self.effects.next_id();
+        self.want(Want::Survey { id, paths });
+        self.directories.insert(id, vec![looked]);
+    }
+
+    /// All of a directory, or of what a unit leads to, was told.
     pub fn looked_into(&mut self, now: u64, id: u64, out: &mut impl FnMut(Finding)) {
         for looked in self.directories.remove(&id).unwrap_or_default() {
             self.complete(now, looked, true, out);
         }
     }
+}
+
+/// The programs that a unit runs, and did not run before, as far as they may be looked at.
+fn new_programs(manager: &Manager, before: Option<&Effective>, after: &Effective) -> Vec<Vec<u8>> {
+    let known = before.map(programs::of_unit).unwrap_or_default();
+    let mut found = programs::of_unit(after);
+    found.retain(|path| !known.contains(path) && may_be_read(manager, path));
+    found.truncate(PROGRAMS_MAX);
+    found
 }
 
 /// What is suspicious about a file that is no unit's: a script, a generator, a line of tmpfiles.d, the managers' own
@@ -197,7 +254,7 @@ fn weigh_text(finding: &mut Finding, found: &Found) {
         UnitPart::Directory | UnitPart::Fragment | UnitPart::DropIn => return,
         UnitPart::ManagerConfig => of_manager(&Digest::new(&regular.content)),
         // Of a binary there is nothing to read.
-        _ if regular.content.starts_with(b"\x7fELF") => return,
+        _ if regular.is_binary() => return,
         _ => of_script(&regular.content),
     };
     tell(finding, signals);
@@ -249,8 +306,15 @@ fn describe(finding: &mut Finding, found: &Found) {
             if regular.unstable {
                 finding.reason(0, "it changed while it was read");
             }
-            if let (Found::Symlink { .. }, 0o002) = (found, regular.mode & 0o002) {
+            let leads = matches!(found, Found::Symlink { .. });
+            if leads && regular.mode & 0o002 != 0 {
                 finding.reason(10, "everyone may write to the file that it leads to");
+            }
+            let system = finding.unit.as_ref().is_some_and(|unit| unit.scope == Scope::System);
+            if leads && system && regular.uid != 0 {
+                let why =
+                    format!("the file that it leads to belongs to user {}, who may change it", regular.uid);
+                finding.reason(10, why);
             }
         }
         Found::Absent | Found::Directory { .. } | Found::Symlink { .. } => {}

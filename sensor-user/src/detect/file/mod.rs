@@ -106,6 +106,8 @@ impl Detector {
         }
         let rule = if adjacent::of(class).is_some() {
             &rules::STARTUP_ENTRY_REMOVED
+        } else if part.part == UnitPart::Program {
+            &rules::PROGRAM_REMOVED
         } else if part.part == UnitPart::Directory {
             &rules::DIRECTORY_REPLACED
         } else {
@@ -117,6 +119,7 @@ impl Detector {
         if new_place == Place::Nowhere {
             finding.reason(0, format!("moved to {}", lossy(new)));
         }
+        self.weigh_removed(&mut finding, part.part, path, lineage);
         self.ask_client(&mut finding, part.name, lineage);
         self.await_content(&mut finding, &case);
         out(finding);
@@ -185,6 +188,9 @@ impl Detector {
         let Some(rule) = self.rule(&case, lineage) else { return self.stay_quiet(Quiet::Meaningless) };
         let mut finding = case.finding(rule);
         case.weigh(&mut finding, lineage);
+        if number == kind::FILE_UNLINK {
+            self.weigh_removed(&mut finding, case.part.part, path, lineage);
+        }
         self.ask_client(&mut finding, case.part.name, lineage);
         self.await_content(&mut finding, &case);
         out(finding);

@@ -19,6 +19,16 @@ use crate::subject::service::{Scope, UnitPart};
 const ANYONES: [&[u8]; 6] =
     [b"/tmp/", b"/var/tmp/", b"/dev/shm/", b"/run/lock/", b"/run/shm/", b"/var/lock/"];
 
+/// Credentials that are more than a secret, by how their names begin (systemd.system-credentials(7)).
+const MAKING: [&[u8]; 6] = [
+    b"systemd.extra-unit.",
+    b"systemd.unit-dropin.",
+    b"tmpfiles.extra",
+    b"fstab.extra",
+    b"udev.rules.",
+    b"udev.conf.",
+];
+
 impl Case<'_> {
     /// What raises or lowers the score, on the subject's side.
     pub(super) fn weigh(&self, finding: &mut Finding, lineage: &Lineage) {
@@ -100,6 +110,12 @@ impl Case<'_> {
         }
         if kind.class == WatchClass::Linger && service.as_deref() == Some("systemd-logind.service") {
             finding.reason(-20, "made by systemd-logind, which was asked to");
+        }
+        if kind.class == WatchClass::Credential {
+            let name = &self.path[self.path.iter().rposition(|byte| *byte == b'/').map_or(0, |at| at + 1)..];
+            if MAKING.iter().any(|begin| name.starts_with(begin)) {
+                finding.reason(20, "systemd makes units, files or rules of a credential of this name");
+            }
         }
         let staged = self.other.starts_with(b"/var/lib/dpkg/tmp.ci/");
         if kind.class == WatchClass::MaintainerScript && staged {

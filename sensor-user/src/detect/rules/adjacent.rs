@@ -29,6 +29,7 @@ pub fn of_part(part: UnitPart) -> Option<&'static Rule> {
         UnitPart::Autostart => &AUTOSTART_WRITTEN,
         UnitPart::MountsTable => &MOUNTS_TABLE_WRITTEN,
         UnitPart::BootConfig => &BOOT_CONFIG_WRITTEN,
+        UnitPart::Credential => &CREDENTIAL_WRITTEN,
         UnitPart::Initramfs => &INITRAMFS_WRITTEN,
         UnitPart::InitSystem => &INIT_SERVICE_WRITTEN,
         UnitPart::Supervision => &INIT_SUPERVISED_WRITTEN,
@@ -260,6 +261,20 @@ pub static BOOT_CONFIG_WRITTEN: Rule = Rule {
         less. Look at the options that are new; compare with /proc/cmdline. To undo: restore the file, \
         `update-grub` or `bootctl update`.",
     false_positives: &["Installing a kernel or a boot loader.", "An administrator's own kernel options."],
+};
+
+/// A credential.
+pub static CREDENTIAL_WRITTEN: Rule = Rule {
+    id: "systemd.credential.written",
+    name: "A credential of services was written",
+    severity: Severity::Medium,
+    techniques: &[SYSTEMD_SERVICE],
+    description: "Services import credentials by name (LoadCredential=, ImportCredential=), systemd's own tools among \
+        them: tmpfiles.extra holds lines of tmpfiles.d, and of what PID 1 was started with systemd.extra-unit.NAME \
+        is a unit, systemd.unit-dropin.NAME a drop-in, fstab.extra a table of mounts, all taken at the next \
+        daemon-reload (systemd.system-credentials(7)). Look at what it says (`systemd-creds cat`, `systemd-creds \
+        --system list`). To undo: remove the file.",
+    false_positives: &["Setting up a service that takes its secrets from there.", CONFIGURATION],
 };
 
 /// A part of the initial RAM disk.

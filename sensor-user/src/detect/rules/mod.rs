@@ -40,7 +40,7 @@ pub static RECORDS_LOST: Rule = Rule {
 };
 
 /// Every rule.
-pub static RULES: [&Rule; 53] = [
+pub static RULES: [&Rule; 55] = [
     &UNIT_WRITTEN,
     &UNIT_ENABLED,
     &UNIT_LINKED,
@@ -74,6 +74,7 @@ pub static RULES: [&Rule; 53] = [
     &AUTOSTART_WRITTEN,
     &MOUNTS_TABLE_WRITTEN,
     &BOOT_CONFIG_WRITTEN,
+    &CREDENTIAL_WRITTEN,
     &INITRAMFS_WRITTEN,
     &INIT_SERVICE_WRITTEN,
     &INIT_SUPERVISED_WRITTEN,
@@ -88,6 +89,7 @@ pub static RULES: [&Rule; 53] = [
     &STARTUP_ENTRY_MASKED,
     &RESTART_POLICY_SET,
     &PROGRAM_WRITTEN,
+    &PROGRAM_REMOVED,
     &REQUEST_FROM_CONTAINER,
     &MANAGER_ENVIRONMENT_SET,
     &UNIT_MOUNTED_INTO,

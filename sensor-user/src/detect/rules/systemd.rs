@@ -1,8 +1,8 @@
 //! Units, drop-ins, generators and scripts of the service manager.
 
 use super::techniques::{
-    COMPROMISED_BINARY, DISABLE_TOOLS, DYNAMIC_LINKER, ESCAPE_TO_HOST, INITIALIZATION_SCRIPTS, RC_SCRIPTS,
-    SYSTEMCTL, SYSTEMD_SERVICE,
+    COMPROMISED_BINARY, DISABLE_TOOLS, DYNAMIC_LINKER, ESCAPE_TO_HOST, FILE_DELETION, INITIALIZATION_SCRIPTS,
+    RC_SCRIPTS, SYSTEMCTL, SYSTEMD_SERVICE,
 };
 use super::{CONFIGURATION, PACKAGES};
 use crate::detect::rule::{Rule, Severity};
@@ -241,6 +241,18 @@ pub static PROGRAM_WRITTEN: Rule = Rule {
         sensor's eyes runs, was written or replaced: the service runs something else from its next start on. Look at \
         what it is now, and at who wrote it.",
     false_positives: &["A service that is being developed or deployed.", CONFIGURATION],
+};
+
+/// A service's program is gone.
+pub static PROGRAM_REMOVED: Rule = Rule {
+    id: "systemd.program.removed",
+    name: "A program that a service runs was removed",
+    severity: Severity::Low,
+    techniques: &[FILE_DELETION, SYSTEMD_SERVICE],
+    description: "A program or script outside of the packages' directories that a service runs was deleted or moved \
+        away. It counts for more while the service still runs: what runs is then in no directory, where nobody \
+        finds it. A copy can be had while it runs (`cp /proc/PID/exe FILE`).",
+    false_positives: &["A service that is being developed, deployed or taken away.", CONFIGURATION],
 };
 
 /// A service that is in no file.

@@ -160,6 +160,13 @@ pub(in crate::detect) const CLEAR_PERSISTENCE: Technique = Technique {
     tactics: EVASION,
 };
 
+pub(in crate::detect) const FILE_DELETION: Technique = Technique {
+    id: "T1070.004",
+    technique: "Indicator Removal",
+    subtechnique: Some("File Deletion"),
+    tactics: EVASION,
+};
+
 pub(in crate::detect) const PERMISSIONS: Technique = Technique {
     id: "T1222.002",
     technique: "File and Directory Permissions Modification",

@@ -40,10 +40,12 @@ pub struct Document<'a> {
     /// The file that was touched.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file: Option<File<'a>>,
-    /// The process that acted.
-    pub process: Process<'a>,
+    /// The process that acted; absent where nobody knows who did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub process: Option<Process<'a>>,
     /// The user of the process.
-    pub user: ActingUser<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<ActingUser<'a>>,
     /// The container that the process runs in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub container: Option<Container<'a>>,
@@ -316,8 +318,9 @@ pub struct Svcsensor<'a> {
     /// The user who logged in (audit's loginuid), where somebody did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub login_user: Option<User<'a>>,
-    /// What ECS has no name for in the process.
-    pub process: ProcessDetail<'a>,
+    /// What ECS has no name for in the process; absent where nobody knows who acted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub process: Option<ProcessDetail<'a>>,
     /// The process's parent, that one's parent, and so on to PID 1.
     pub ancestors: Vec<Ancestor<'a>>,
     /// Ancestors beyond the bound, or of no longer known processes, were left out.

@@ -51,11 +51,11 @@ impl<'a> Document<'a> {
             rule: Rule { id: alert.rule.id, name: alert.rule.name },
             threat: threat(alert.techniques()),
             file: alert.file.as_ref().map(file),
-            process: Process {
+            process: actor.process.is_known().then(|| Process {
                 process: process(alert, &actor.process),
                 parent: actor.ancestors.first().map(|parent| process(alert, parent)),
-            },
-            user: acting_user(alert),
+            }),
+            user: actor.process.is_known().then(|| acting_user(alert)),
             container: actor.container.as_ref().map(container),
             host: Host {
                 hostname: &alert.host.hostname,
@@ -292,13 +292,13 @@ fn svcsensor(alert: &Alert) -> Svcsensor<'_> {
         actions: &alert.actions,
         collapsed: alert.collapsed,
         login_user: actor.login_user.as_ref().map(user),
-        process: ProcessDetail {
+        process: actor.process.is_known().then(|| ProcessDetail {
             marks: marks(&actor.process),
             session: actor.session,
             cgroup: &actor.cgroup,
             unit: actor.unit.as_deref(),
             foreign_mount_namespace: actor.foreign_mount_namespace,
-        },
+        }),
         ancestors: line(alert, &actor.ancestors),
         ancestors_truncated: actor.ancestors_truncated,
         on_behalf_of: actor.on_behalf_of.as_ref().map(|requester| Requester {

@@ -48,7 +48,13 @@ fn every_sample_is_valid_against_the_schema() {
         .should_validate_formats(true)
         .build(&serde_json::from_str(SCHEMA).unwrap())
         .unwrap();
-    for alert in [sample::unit_written(), sample::container_started(), sample::bare(), sample::hostile()] {
+    for alert in [
+        sample::unit_written(),
+        sample::container_started(),
+        sample::bare(),
+        sample::nobody(),
+        sample::hostile(),
+    ] {
         let document = document(&alert);
         let errors: Vec<String> = validator.iter_errors(&document).map(|error| error.to_string()).collect();
         assert_eq!(errors, Vec::<String>::new(), "{document:#}");
@@ -145,6 +151,10 @@ fn what_is_not_known_is_absent() {
     assert!(document["process"].get("start").is_none());
     assert!(document["process"].get("args_count").is_none());
     assert!(!document.to_string().contains("null"));
+
+    let document = self::document(&sample::nobody());
+    assert!(document.get("process").is_none() && document.get("user").is_none(), "{document:#}");
+    assert!(document["svcsensor"].get("process").is_none(), "{document:#}");
 }
 
 #[test]

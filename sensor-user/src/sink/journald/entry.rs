@@ -119,7 +119,12 @@ impl Entry {
 
         let actor = &alert.actor;
         let process = &actor.process;
-        entry.field("SVCSENSOR_PID", &process.pid.to_string());
+        // journald adds to OBJECT_PID what /proc tells of this process, if it is still there.
+        if process.is_known() {
+            entry.field("SVCSENSOR_PID", &process.pid.to_string());
+            entry.field("OBJECT_PID", &process.pid.to_string());
+            entry.field("SVCSENSOR_USER", &name_of(&process.user));
+        }
         entry.field_if("SVCSENSOR_EXE", Some(&process.executable));
         entry.field_if("SVCSENSOR_COMMAND_LINE", Some(&command_line(&process.args)));
         entry.lines("SVCSENSOR_ANCESTORS", &actor.ancestors);
@@ -127,11 +132,8 @@ impl Entry {
             entry.lines("SVCSENSOR_ON_BEHALF_OF", &requester.processes);
             entry.field_if("SVCSENSOR_REQUEST", requester.request.as_deref());
         }
-        entry.field("SVCSENSOR_USER", &name_of(&process.user));
         entry.field_if("SVCSENSOR_LOGIN_USER", actor.login_user.as_ref().map(name_of).as_deref());
         entry.field_if("SVCSENSOR_CONTAINER", actor.container.as_ref().map(|container| &*container.id));
-        // journald adds what /proc tells of this process, if it is still there.
-        entry.field("OBJECT_PID", &process.pid.to_string());
         if let Some(unit) = &alert.unit {
             entry.field("SVCSENSOR_UNIT", &unit.name);
             for change in &unit.changes {
@@ -289,8 +291,12 @@ pub(super) mod tests {
         assert_eq!(values(&fields, "SVCSENSOR_CONTAINER"), [alert.actor.container.unwrap().id]);
 
         // Its text speaks of no file and no process, as there is none.
-        let alert = Alert { rule: &rules::RECORDS_LOST, ..sample::bare() };
-        assert_eq!(values(&self::fields(&Rendered::new(&alert)), "MESSAGE_ID"), [RECORDS_LOST]);
+        let alert = Alert { rule: &rules::RECORDS_LOST, ..sample::nobody() };
+        let fields = self::fields(&Rendered::new(&alert));
+        assert_eq!(values(&fields, "MESSAGE_ID"), [RECORDS_LOST]);
+        for name in ["SVCSENSOR_PID", "OBJECT_PID", "SVCSENSOR_USER"] {
+            assert!(values(&fields, name).is_empty(), "{name}");
+        }
     }
 
     #[test]

@@ -62,6 +62,8 @@ pub fn kinds() -> impl Iterator<Item = &'static Kind> {
 
 /// The row of a class; `None` for those of units, generators and System V scripts.
 pub fn of(class: WatchClass) -> Option<&'static Kind> {
+    // The same, wherever it lies.
+    let class = if class == WatchClass::EnvironmentFile { WatchClass::ServiceEnvironment } else { class };
     kinds().find(|kind| kind.class == class)
 }
 
@@ -72,7 +74,7 @@ pub fn of_part(part: UnitPart) -> Option<&'static Kind> {
 
 /// Whether the watched `path` is a single file.
 pub fn is_file(class: WatchClass, path: &str) -> bool {
-    if matches!(class, WatchClass::LinkedUnit | WatchClass::ServiceProgram) {
+    if matches!(class, WatchClass::LinkedUnit | WatchClass::ServiceProgram | WatchClass::EnvironmentFile) {
         return true;
     }
     if class == WatchClass::RcLocal {
@@ -164,7 +166,9 @@ fn is_supervisors(parent: &[u8], leaf: &[u8]) -> bool {
 /// Whether a file inside an image's directory makes it one (extension-release, os-release), is a unit, generator or
 /// configuration of systemd, or what a profile adds to units (portablectl(1)).
 fn makes_image(relative: &[u8], parent: &[u8], leaf: &[u8]) -> bool {
-    parent == b"extension-release.d"
+    // The newest of what lies in a directory of versions is taken (systemd.v(7)).
+    parent.ends_with(b".v") && relative.len() == parent.len() + 1 + leaf.len()
+        || parent == b"extension-release.d"
         || leaf == b"os-release"
         || relative.starts_with(b"profile/") && leaf.ends_with(b".conf")
         || relative.split(|byte| *byte == b'/').skip(1).any(|name| name == b"systemd")

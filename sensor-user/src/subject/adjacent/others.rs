@@ -36,10 +36,10 @@ pub static KINDS: &[Kind] = &[
         class: WatchClass::BootConfig,
         part: UnitPart::BootConfig,
         noun: "boot configuration",
-        names: Names::Tree(&[".conf", ".cfg", ".cred"]),
+        names: Names::Tree(&[".conf", ".cfg", ".cred", ".addon.efi"]),
         programs: false,
         // GRUB's grub-mkconfig; loader.conf(5) and the Boot Loader Specification; kernel-install(8);
-        // systemd-stub(7) for credentials.
+        // systemd-stub(7) for credentials, and for addons with a command line of their own.
         paths: &[
             "/etc/default/grub",
             "/etc/default/grub.d",
@@ -50,6 +50,9 @@ pub static KINDS: &[Kind] = &[
             "/boot/loader",
             "/boot/efi/loader",
             "/efi/loader",
+            "/boot/EFI/Linux",
+            "/boot/efi/EFI/Linux",
+            "/efi/EFI/Linux",
             "/boot/extlinux",
             "/boot/firmware/cmdline.txt",
             "/boot/cmdline.txt",
@@ -62,6 +65,30 @@ pub static KINDS: &[Kind] = &[
         files: &["grub", "grub.cfg", "custom.cfg", "cmdline", "cmdline.txt", "install.conf", "uki.conf"],
         users: &[],
         packages: &["/boot/", "/efi/"],
+    },
+    Kind {
+        class: WatchClass::Credential,
+        part: UnitPart::Credential,
+        noun: "credential",
+        names: Names::Every,
+        programs: false,
+        // systemd.exec(5), LoadCredential= and ImportCredential=; systemd.system-credentials(7) for those that PID 1 was
+        // started with.
+        paths: &[
+            "/etc/credstore",
+            "/etc/credstore.encrypted",
+            "/run/credstore",
+            "/run/credstore.encrypted",
+            "/usr/local/lib/credstore",
+            "/usr/local/lib/credstore.encrypted",
+            "/usr/lib/credstore",
+            "/usr/lib/credstore.encrypted",
+            "/run/credentials/@system",
+            "/run/credentials/@encrypted",
+        ],
+        files: &[],
+        users: &[],
+        packages: &[],
     },
     Kind {
         class: WatchClass::Initramfs,

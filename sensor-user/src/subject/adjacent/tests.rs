@@ -66,6 +66,9 @@ fn names_in_force_and_not() {
         (Class::ExtensionImage, "evil/usr/lib/extension-release.d/extension-release.evil", "evil"),
         (Class::ExtensionImage, "evil/usr/lib/systemd/system/evil.service", "evil"),
         (Class::ExtensionImage, "evil/usr/share/doc/x", "nothing"),
+        (Class::ExtensionImage, "evil.raw.v/evil_2.raw", "evil.raw.v"),
+        (Class::ExtensionImage, "evil.v/evil_2/usr/lib/os-release", "evil.v"),
+        (Class::ExtensionImage, "evil/usr/lib/x.v/y", "nothing"),
         (Class::BootConfig, "entries/evil.conf", "evil.conf"),
         (
             Class::BootConfig,

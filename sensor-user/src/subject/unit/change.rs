@@ -2,9 +2,11 @@
 //! files, so that a drop-in, an alias and a mask are told by what they come to.
 
 use super::effective::{Effective, Run, State, variable_name};
+use super::environment::{Environment, FileVariable};
 use super::exec::{Command, Flags};
 use super::key::{Key, Kind};
 use super::pull::Pull;
+use super::signals::unit::of_variable;
 
 /// Most changes that are told.
 pub const CHANGES_MAX: usize = 128;
@@ -113,6 +115,15 @@ pub enum Change {
         /// The value after.
         to: Option<Box<[u8]>>,
     },
+    /// A command is run as before, but variables out of files have made other arguments of it.
+    Becomes(Run),
+    /// A file of variables sets one that it did not, to another value, or not any more.
+    Variable {
+        /// Before.
+        from: Option<FileVariable>,
+        /// After.
+        to: Option<FileVariable>,
+    },
     /// A link pulls it in that did not.
     PulledIn(Pull),
     /// A link does not pull it in any more.
@@ -136,9 +147,11 @@ pub fn changes(before: Option<&Effective>, after: Option<&Effective>) -> Vec<Cha
     let runs = |unit: Option<&'_ Effective>| unit.map(|unit| unit.commands.clone()).unwrap_or_default();
     let same = |a: &Run, b: &Run| a.key == b.key && a.command == b.command;
     let (removed, added) = difference(runs(before), runs(after), same);
+    found.extend(becomes(before, after));
     found.extend(added.into_iter().map(Change::Added));
     found.extend(removed.into_iter().map(Change::Removed));
     settings(before, after, &mut found);
+    variables(before, after, &mut found);
     let pulled = |unit: Option<&Effective>| unit.map(|unit| unit.pulled_in_by.clone()).unwrap_or_default();
     let same = |a: &Pull, b: &Pull| (a.how, &a.unit) == (b.how, &b.unit);
     let (removed, added) = difference(pulled(before), pulled(after), same);
@@ -176,6 +189,58 @@ fn settings(before: Option<&Effective>, after: Option<&Effective>, found: &mut V
     }
 }
 
+/// Commands that are in both, with other arguments.
+fn becomes(before: Option<&Effective>, after: Option<&Effective>) -> Vec<Change> {
+    let (Some(before), Some(after)) = (before, after) else { return Vec::new() };
+    if before.variables == after.variables {
+        return Vec::new();
+    }
+    let (old, new) = (before.environment(), after.environment());
+    let changed = after.commands.iter().filter_map(|run| {
+        let known = before.commands.iter().any(|own| own.key == run.key && own.command == run.command);
+        let argv = run.command.arguments(&new);
+        let differs = known && argv != run.command.arguments(&old);
+        differs
+            .then(|| Change::Becomes(Run { command: Command { argv, ..run.command.clone() }, ..run.clone() }))
+    });
+    changed.collect()
+}
+
+fn variables(before: Option<&Effective>, after: Option<&Effective>, found: &mut Vec<Change>) {
+    let variables = |unit: Option<&Effective>| unit.map(|unit| unit.variables.clone()).unwrap_or_default();
+    between(variables(before), variables(after), found);
+}
+
+/// What differs in a file of variables.
+pub fn variable_changes(
+    path: &[u8],
+    before: Option<&Environment>,
+    after: Option<&Environment>,
+) -> Vec<Change> {
+    let variables = |environment: Option<&Environment>| {
+        let variable = |text: &[u8], private| FileVariable { text: text.into(), path: path.into(), private };
+        let all =
+            environment.into_iter().flat_map(|one| one.variables().map(|text| (text, one.is_private())));
+        all.map(|(text, private)| variable(text, private)).collect()
+    };
+    let mut found = Vec::new();
+    between(variables(before), variables(after), &mut found);
+    found.truncate(CHANGES_MAX);
+    found
+}
+
+fn between(before: Vec<FileVariable>, after: Vec<FileVariable>, found: &mut Vec<Change>) {
+    let same = |a: &FileVariable, b: &FileVariable| a.text == b.text;
+    let (mut removed, added) = difference(before, after, same);
+    for to in added {
+        let name = variable_name(&to.text);
+        let from = removed.iter().position(|from| variable_name(&from.text) == name);
+        let from = from.map(|at| removed.swap_remove(at));
+        found.push(Change::Variable { from, to: Some(to) });
+    }
+    found.extend(removed.into_iter().map(|from| Change::Variable { from: Some(from), to: None }));
+}
+
 /// What is only in the one, and only in the other; what is there twice is counted twice.
 fn difference<T>(before: Vec<T>, mut after: Vec<T>, same: impl Fn(&T, &T) -> bool) -> (Vec<T>, Vec<T>) {
     let mut removed = Vec::new();
@@ -194,8 +259,9 @@ impl Change {
     pub fn aspect(&self) -> Aspect {
         match self {
             Self::State { .. } => Aspect::Existence,
-            Self::Added(_) | Self::Removed(_) => Aspect::What,
+            Self::Added(_) | Self::Removed(_) | Self::Becomes(_) => Aspect::What,
             Self::Set { key, .. } => Aspect::of(*key),
+            Self::Variable { .. } => Aspect::Environment,
             Self::PulledIn(_) | Self::NotPulledIn(_) | Self::Pulls(_) | Self::Named(_) => Aspect::When,
             Self::More => Aspect::How,
         }
@@ -221,6 +287,17 @@ impl Change {
                     (None, None) => format!("{name} unchanged"),
                 }
             }
+            Self::Becomes(run) => format!("{} becomes: {}", run.key.name(), shown(&run.command)),
+            Self::Variable { from, to } => match (from, to) {
+                (Some(from), Some(to)) => {
+                    format!("{}: {} -> {}", told(&to.path), variable(from), variable(to))
+                }
+                (None, Some(to)) => format!("{} sets {}", told(&to.path), variable(to)),
+                (Some(from), None) => {
+                    format!("{} does not set {} any more", told(&from.path), variable(from))
+                }
+                (None, None) => "no variable changed".to_owned(),
+            },
             Self::PulledIn(pull) => {
                 format!("is started with {} ({})", told(&pull.unit), told(&pull.path))
             }
@@ -270,6 +347,16 @@ pub fn shown(command: &Command) -> String {
     told(text.as_bytes())
 }
 
+/// A variable for people. What not everybody may read in its file is not for a log that more may read, unless it is
+/// what makes programs load or run something else.
+fn variable(variable: &FileVariable) -> String {
+    let name = variable_name(&variable.text).unwrap_or_default();
+    if variable.private && of_variable(&variable.text).is_none() {
+        return format!("{} (its value is not told: not everybody may read the file)", told(name));
+    }
+    told(&variable.text)
+}
+
 /// Bytes for people: no control characters, and not too long.
 fn told(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(&bytes[..bytes.len().min(4 * TOLD_MAX)]);
@@ -285,7 +372,9 @@ fn told(bytes: &[u8]) -> String {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::effective::effective;
     use super::super::effective::tests::unit;
+    use super::super::load::{LoadPath, View};
     use super::*;
 
     fn say(before: &[(&str, &str)], after: &[(&str, &str)], name: &str) -> Vec<String> {
@@ -338,6 +427,40 @@ mod tests {
         let alias = ("/etc/systemd/system/b.service", "-> a.service");
         assert_eq!(say(&[VENDOR], &[VENDOR, alias], "a.service"), ["is also called b.service"]);
         assert_eq!(say(&[VENDOR], &[], "a.service")[0], "is gone");
+    }
+
+    #[test]
+    fn variables_of_files_are_told_with_what_they_make_of_commands() {
+        let unit_file = (
+            "/etc/systemd/system/a.service",
+            "[Service]\nExecStart=/usr/bin/a $OPTS ${B}\nExecStop=/usr/bin/a\nEnvironment=B=unit\n\
+             EnvironmentFile=-/etc/default/a\n",
+        );
+        let of = |content: &str, private: bool| {
+            let mut store = crate::subject::unit::effective::tests::store(&[unit_file]);
+            let environment = Environment::new(content.as_bytes(), private);
+            store.insert_environment(b"/etc/default/a", environment).unwrap();
+            effective(&View::new(&store, &LoadPath::system()), b"a.service").unwrap()
+        };
+        let say = |before: &Effective, after: &Effective| {
+            changes(Some(before), Some(after)).iter().map(Change::sentence).collect::<Vec<_>>()
+        };
+        let (none, some) = (of("", false), of("OPTS='-x y'\nB=file\n", false));
+        assert_eq!(
+            say(&none, &some),
+            [
+                "ExecStart becomes: /usr/bin/a -x y file",
+                "/etc/default/a sets B=file",
+                "/etc/default/a sets OPTS=-x y"
+            ]
+        );
+        assert_eq!(say(&some, &some), [""; 0]);
+        let loads = of("LD_PRELOAD=/tmp/x.so\nB=secret", true);
+        let told = say(&some, &loads);
+        assert!(told.contains(&"/etc/default/a sets LD_PRELOAD=/tmp/x.so".to_owned()), "{told:?}");
+        assert!(told.contains(&"/etc/default/a does not set OPTS=-x y any more".to_owned()), "{told:?}");
+        let hidden = "/etc/default/a: B=file -> B (its value is not told: not everybody may read the file)";
+        assert!(told.contains(&hidden.to_owned()), "{told:?}");
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! The effective unit: what the files of a name come to together, each setting with where it comes from.
 
+use std::collections::BTreeMap;
+
 use super::super::service::Scope;
+use super::environment::{FileVariable, is_pattern};
 use super::exec::{self, Command};
 use super::key::{Key, Kind, parse_switch};
 use super::load::{Fragment, View, split};
@@ -15,6 +18,9 @@ pub const SETTINGS_MAX: usize = 4096;
 
 /// Most assignments that are read for a unit, over all its files.
 pub const ASSIGNMENTS_MAX: usize = 65_536;
+
+/// Most files of variables of a unit, and most that a pattern stands for.
+const ENVIRONMENT_FILES_MAX: usize = 64;
 
 /// Most bytes of settings and commands of a unit.
 pub const BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -100,6 +106,10 @@ pub struct Effective {
     pub settings: Vec<Setting>,
     /// The commands in force.
     pub commands: Vec<Run>,
+    /// The variables that it takes from files (`EnvironmentFile=`), by name, each once; they go before its own.
+    pub variables: Vec<FileVariable>,
+    /// The paths and patterns of such files of which the store holds none.
+    pub unread_variables: Vec<Vec<u8>>,
     /// The units that pull it in by a link.
     pub pulled_in_by: Vec<Pull>,
     /// The units that it pulls in by a link.
@@ -136,6 +146,8 @@ pub fn effective(view: &View<'_>, name: &[u8]) -> Option<Effective> {
         linked: None,
         settings: Vec::new(),
         commands: Vec::new(),
+        variables: Vec::new(),
+        unread_variables: Vec::new(),
         pulled_in_by: Vec::new(),
         pulls: pulls(view, std::iter::once(&id).chain(&names)),
         problems: Vec::new(),
@@ -152,6 +164,7 @@ pub fn effective(view: &View<'_>, name: &[u8]) -> Option<Effective> {
         fragment: path.as_deref(),
     };
     unit.read_all(view, &context);
+    unit.read_variables(view);
     if unit.state == State::Loaded && kind == Type::Service {
         if let Some(why) = unit.refusal() {
             unit.state = State::Refused;
@@ -199,6 +212,34 @@ impl Effective {
                 }
             }
         }
+    }
+
+    /// Takes the variables of the files that `EnvironmentFile=` names, in their order.
+    fn read_variables(&mut self, view: &View<'_>) {
+        let named: Vec<Vec<u8>> = self.environment_files().map(<[u8]>::to_vec).collect();
+        let mut variables: BTreeMap<Vec<u8>, FileVariable> = BTreeMap::new();
+        for named in &named {
+            let exact = [&named[..]];
+            let matching = if is_pattern(named) { view.files.environments(named) } else { exact.to_vec() };
+            let mut known = false;
+            for path in matching.into_iter().take(ENVIRONMENT_FILES_MAX) {
+                let Some(environment) = view.files.environment(path) else { continue };
+                known = true;
+                for text in environment.variables() {
+                    if variables.len() >= SETTINGS_MAX || self.bytes > BYTES_MAX {
+                        break;
+                    }
+                    self.bytes += text.len();
+                    let private = environment.is_private();
+                    let variable = FileVariable { text: text.into(), path: path.into(), private };
+                    variables.insert(variable_name(text).unwrap_or_default().to_vec(), variable);
+                }
+            }
+            if !known {
+                self.unread_variables.push(named.clone());
+            }
+        }
+        self.variables = variables.into_values().collect();
     }
 
     /// Takes a file's assignments; whether the service manager would have read it to its end.
@@ -397,13 +438,21 @@ impl Effective {
         self.files.get(usize::from(origin.file)).map(|path| &path[..])
     }
 
-    /// The variables that the unit sets itself, as `NAME` and value.
+    /// The paths and patterns of its files of variables, in their order.
+    pub fn environment_files(&self) -> impl Iterator<Item = &[u8]> {
+        let all = self.all(Key::EnvironmentFile).map(|setting| without_dash(&setting.text));
+        all.filter(|path| path.starts_with(b"/")).take(ENVIRONMENT_FILES_MAX)
+    }
+
+    /// The variables that the unit sets, and those of its files behind them, as `NAME` and value: the last one of a
+    /// name counts.
     pub fn environment(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
-        let pair = |setting: &Setting| {
-            let name = variable_name(&setting.text)?;
-            Some((name.to_vec(), setting.text[name.len() + 1..].to_vec()))
+        let pair = |text: &[u8]| {
+            let name = variable_name(text)?;
+            Some((name.to_vec(), text[name.len() + 1..].to_vec()))
         };
-        self.all(Key::Environment).filter_map(pair).collect()
+        let own = self.all(Key::Environment).filter_map(|setting| pair(&setting.text));
+        own.chain(self.variables.iter().filter_map(|variable| pair(&variable.text))).collect()
     }
 
     /// As whom its commands run: `None` for the manager's own user, which is root for the system manager.
@@ -411,6 +460,11 @@ impl Effective {
         // With DynamicUser= alone the name is made from the unit's.
         self.text(Key::User).or(self.is_on(Key::DynamicUser).then_some(b"(dynamic)"))
     }
+}
+
+/// The path of `EnvironmentFile=`, without the dash that says that the file may be missing.
+pub fn without_dash(named: &[u8]) -> &[u8] {
+    named.strip_prefix(b"-").unwrap_or(named)
 }
 
 /// The name in `NAME=value` (`env_assignment_is_valid`, src/basic/env-util.c).

@@ -37,8 +37,8 @@ const SYSTEM: [&str; 13] = [
 ];
 
 /// Those of a user's manager. `~` is the home directory, `$` the runtime directory. `XDG_CONFIG_DIRS` and
-/// `XDG_DATA_DIRS` are as where they are not set, but for flatpak's directories, which its environment generator adds.
-const USER: [&str; 18] = [
+/// `XDG_DATA_DIRS` are as where they are not set, but for flatpak's and snapd's directories, which their environment generators add.
+const USER: [&str; 19] = [
     "~/.config/systemd/user.control",
     "$/systemd/user.control",
     "$/systemd/transient",
@@ -52,6 +52,7 @@ const USER: [&str; 18] = [
     "~/.local/share/systemd/user",
     "~/.local/share/flatpak/exports/share/systemd/user",
     "/var/lib/flatpak/exports/share/systemd/user",
+    "/var/lib/snapd/desktop/systemd/user",
     "/usr/local/share/systemd/user",
     "/usr/share/systemd/user",
     "/usr/local/lib/systemd/user",

@@ -6,11 +6,13 @@
 pub mod affected;
 pub mod change;
 pub mod effective;
+pub mod environment;
 pub mod exec;
 pub mod key;
 pub mod load;
 pub mod name;
 pub mod pull;
+pub mod refer;
 pub mod signals;
 pub mod specifier;
 pub mod store;

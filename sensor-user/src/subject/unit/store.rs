@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
+use super::environment::{Environment, is_meant};
 use super::key::{Key, Section};
 use super::syntax::{Fault, Item, Reader};
 
@@ -136,6 +137,7 @@ pub struct Full {
 pub struct UnitFiles {
     files: BTreeMap<Box<[u8]>, Digest>,
     links: BTreeMap<Box<[u8]>, Box<[u8]>>,
+    environments: BTreeMap<Box<[u8]>, Environment>,
     bytes: usize,
     limit: usize,
 }
@@ -156,7 +158,7 @@ impl UnitFiles {
     /// /usr; another link replaces it.
     pub fn new(limit: usize) -> Self {
         let links = BTreeMap::from([(b"/lib"[..].into(), b"usr/lib"[..].into())]);
-        Self { files: BTreeMap::new(), links, bytes: 0, limit }
+        Self { files: BTreeMap::new(), links, environments: BTreeMap::new(), bytes: 0, limit }
     }
 
     /// Puts a file in, or what it holds now.
@@ -182,14 +184,34 @@ impl UnitFiles {
         Ok(())
     }
 
+    /// Puts in what a file sets as one of variables, or what it sets now. It may be a unit file as well: whoever writes
+    /// units can name any file.
+    ///
+    /// # Errors
+    /// [`Full`]: then the store holds no variables under this path.
+    pub fn insert_environment(&mut self, path: &[u8], environment: Environment) -> Result<(), Full> {
+        self.remove_environment(path);
+        self.charge(path.len() + environment.bytes())?;
+        self.environments.insert(path.into(), environment);
+        Ok(())
+    }
+
     /// Takes a file or link out; whether there was one.
     pub fn remove(&mut self, path: &[u8]) -> bool {
+        let variables = self.remove_environment(path);
         let file = self.files.remove(path).map(|digest| digest.bytes());
-        let Some(held) = file.or_else(|| self.links.remove(path).map(|target| target.len())) else {
-            return false;
-        };
-        self.bytes = self.bytes.saturating_sub(ENTRY_COST + path.len() + held);
-        true
+        let held = file.or_else(|| self.links.remove(path).map(|target| target.len()));
+        self.discharge(path, held) || variables
+    }
+
+    fn remove_environment(&mut self, path: &[u8]) -> bool {
+        let held = self.environments.remove(path).map(|environment| environment.bytes());
+        self.discharge(path, held)
+    }
+
+    fn discharge(&mut self, path: &[u8], held: Option<usize>) -> bool {
+        self.bytes = self.bytes.saturating_sub(held.map_or(0, |held| ENTRY_COST + path.len() + held));
+        held.is_some()
     }
 
     /// Takes everything below a directory out; how many entries.
@@ -198,9 +220,28 @@ impl UnitFiles {
         paths.iter().filter(|path| self.remove(path)).count()
     }
 
+    /// The file of variables that a path leads to.
+    pub fn environment(&self, path: &[u8]) -> Option<&Environment> {
+        self.environments.get(&self.resolve(path, true)?[..])
+    }
+
+    /// The paths of the files of variables that a pattern means, sorted.
+    pub fn environments(&self, pattern: &[u8]) -> Vec<&[u8]> {
+        let paths = self.environments.keys().chain(self.links.keys()).map(|path| &path[..]);
+        let mut found: Vec<&[u8]> =
+            paths.filter(|path| is_meant(pattern, path) && self.environment(path).is_some()).collect();
+        found.sort_unstable();
+        found
+    }
+
+    /// All unit files by their paths.
+    pub fn files(&self) -> impl Iterator<Item = (&[u8], &Digest)> {
+        self.files.iter().map(|(path, digest)| (&path[..], digest))
+    }
+
     /// How many files and links there are.
     pub fn len(&self) -> usize {
-        self.files.len() + self.links.len()
+        self.files.len() + self.links.len() + self.environments.len()
     }
 
     /// Whether there is none.

@@ -94,6 +94,12 @@ pub fn signals(unit: &Effective, known: &BTreeSet<Vec<u8>>) -> Vec<Signal> {
     for setting in unit.all(Key::Environment) {
         found.extend(of_variable(&setting.text).map(|signal| signal.at(setting.origin)));
     }
+    for variable in &unit.variables {
+        found.extend(of_variable(&variable.text).map(|signal| Signal {
+            why: format!("{} (out of {})", signal.why, told(&variable.path)),
+            ..signal
+        }));
+    }
     files(unit, &mut found);
     spaces(unit, &mut found);
     triggers(unit, &mut found);
