@@ -20,7 +20,8 @@ const PACKAGES: [&[u8]; 6] = [b"/usr/bin/", b"/usr/sbin/", b"/usr/lib/", b"/bin/
 pub struct Follow {
     /// Its path, as the host's PID 1 sees it, without symbolic links as far as they are known.
     pub path: String,
-    /// [`WatchClass::LinkedUnit`], [`WatchClass::LinkedDirectory`] or [`WatchClass::ServiceProgram`].
+    /// [`WatchClass::LinkedUnit`], [`WatchClass::LinkedDirectory`], [`WatchClass::ServiceProgram`] or
+    /// [`WatchClass::EngineSocket`].
     pub class: WatchClass,
 }
 
@@ -33,7 +34,7 @@ pub(super) struct Followed {
 }
 
 impl Followed {
-    fn add(&mut self, path: &[u8], class: WatchClass) {
+    pub(super) fn add(&mut self, path: &[u8], class: WatchClass) {
         // What is no text is no configured path either.
         let Ok(path) = std::str::from_utf8(path) else { return };
         let follow = Follow { path: path.to_owned(), class };

@@ -3,6 +3,7 @@
 mod adjacent;
 mod containers;
 mod effects;
+mod engine;
 mod quiet;
 mod requests;
 mod stream;

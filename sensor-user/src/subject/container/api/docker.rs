@@ -8,7 +8,8 @@ pub(super) fn read(call: &Call<'_>) -> EngineRequest {
     match (call.method, call.words) {
         ("POST", ["containers", "create"]) => {
             let (body, whole) = call.json();
-            EngineRequest::of(Verb::Create, container(call, &body), whole)
+            let volumes = body.each("HostConfig").flat_map(volumes).collect();
+            EngineRequest { volumes, ..EngineRequest::of(Verb::Create, container(call, &body), whole) }
         }
         ("POST", ["containers", name, "update"]) => {
             let (body, whole) = call.json();
@@ -29,7 +30,7 @@ pub(super) fn read(call: &Call<'_>) -> EngineRequest {
         ) => EngineRequest::on(Verb::Control, Some(name)),
         ("POST", ["volumes", "create"]) => {
             let (body, whole) = call.json();
-            EngineRequest::of(Verb::Volume, volume(&body), whole)
+            volume(&body, whole)
         }
         ("POST", ["services", "create"]) => {
             let (body, whole) = call.json();
@@ -146,22 +147,32 @@ fn bound(options: &Json) -> Option<String> {
     (binds || plain && device.starts_with('/')).then(|| device.to_owned())
 }
 
+/// Names of the volumes in a `HostConfig`.
+fn volumes(host: &Json) -> impl Iterator<Item = String> + '_ {
+    let binds = host.texts("Binds").filter_map(|bind| bind.split(':').next());
+    let of_type = |mount: &&Json| mount.text("Type") == Some("volume");
+    let mounts = host.items("Mounts").filter(of_type).filter_map(|mount| mount.text("Source"));
+    binds.chain(mounts).filter(|name| !name.starts_with('/')).map(str::to_owned)
+}
+
 /// `POST /volumes/create`, libpod's too.
-pub(super) fn volume(body: &Json) -> ContainerService {
+pub(super) fn volume(body: &Json, whole: bool) -> EngineRequest {
     let mut service = ContainerService {
         verb: "create volume".to_owned(),
         name: body.text("Name").map(str::to_owned),
         ..ContainerService::default()
     };
+    let mut target = None;
     for options in ["DriverOpts", "Options"].into_iter().flat_map(|name| body.each(name)) {
         if let Some(device) = bound(options) {
             service.access.option("v", device.as_bytes());
+            target = Some(device);
         } else if let Some(device) = options.text("device") {
             // A block device with a filesystem on it.
             service.access.option("device", device.as_bytes());
         }
     }
-    service
+    EngineRequest { target, ..EngineRequest::of(Verb::Volume, service, whole) }
 }
 
 /// A `ServiceSpec` of a swarm.

@@ -49,8 +49,10 @@ pub enum Verb {
 pub struct EngineRequest {
     /// What it does.
     pub verb: Verb,
-    /// The container, service, plugin or address that it names.
+    /// The container, service, plugin or address that it names; of a volume what it binds.
     pub target: Option<String>,
+    /// Volumes that the container is given, by name.
+    pub volumes: Vec<String>,
     /// What is to run, as far as the request says; of a manifest each container.
     pub services: Vec<ContainerService>,
     /// Method and path as sent, for people.
@@ -81,13 +83,14 @@ pub fn read(engine: &str, request: &Request) -> Option<EngineRequest> {
     if words.first().is_some_and(|word| is_version(word)) {
         words.remove(0);
     }
-    let call = Call { engine, method: &request.method, words: &words, query, body: &request.body };
+    let call = Call { method: &request.method, words: &words, query, body: &request.body };
     let mut read = match words.first() {
         Some(&"libpod") => podman::read(&call),
         Some(&"1.0") => lxd::read(&call),
         _ => docker::read(&call),
     };
     read.services.truncate(SERVICES_MAX);
+    read.volumes.truncate(SERVICES_MAX);
     for service in &mut read.services {
         if service.engine.is_empty() {
             engine.clone_into(&mut service.engine);
@@ -101,7 +104,6 @@ pub fn read(engine: &str, request: &Request) -> Option<EngineRequest> {
 
 /// A request taken apart.
 struct Call<'a> {
-    engine: &'a str,
     method: &'a str,
     /// Of the path, without the version.
     words: &'a [&'a str],
@@ -123,7 +125,7 @@ impl Call<'_> {
 
 impl EngineRequest {
     fn new(verb: Verb) -> Self {
-        Self { verb, target: None, services: Vec::new(), line: String::new(), incomplete: false }
+        Self { verb, target: None, volumes: Vec::new(), services: Vec::new(), line: String::new(), incomplete: false }
     }
 
     fn on(verb: Verb, target: Option<&str>) -> Self {

@@ -12,7 +12,9 @@ pub(super) fn read(call: &Call<'_>) -> EngineRequest {
             if *what == "pods" {
                 service.verb = "pod create".to_owned();
             }
-            EngineRequest::of(Verb::Create, service, whole)
+            let named = |volume: &Json| volume.text("Name").map(str::to_owned);
+            let volumes = body.items("volumes").filter_map(named).collect();
+            EngineRequest { volumes, ..EngineRequest::of(Verb::Create, service, whole) }
         }
         ("POST", ["containers", name, "update"]) => {
             let policy = call.parameter("restartPolicy").unwrap_or_default();
@@ -28,7 +30,7 @@ pub(super) fn read(call: &Call<'_>) -> EngineRequest {
         ("POST", ["play", "kube"] | ["kube", "play" | "apply"]) => play(call.body),
         ("POST", ["volumes", "create"]) => {
             let (body, whole) = call.json();
-            EngineRequest::of(Verb::Volume, docker::volume(&body), whole)
+            docker::volume(&body, whole)
         }
         (_, ["play", "kube"] | ["kube", "play"]) => EngineRequest::new(Verb::Control),
         ("POST" | "DELETE", ["pods", name, ..]) => EngineRequest::on(Verb::Control, Some(name)),
@@ -79,9 +81,6 @@ fn container(body: &Json) -> ContainerService {
             let target = mount.text("destination").unwrap_or_default();
             access.option("mount", format!("type=bind,source={source},target={target}").as_bytes());
         }
-    }
-    for volume in body.items("volumes").filter_map(|volume| volume.text("Name")) {
-        access.option("v", volume.as_bytes());
     }
     if let Some(on) = body.bool("privileged") {
         access.privileged(on);
