@@ -57,10 +57,10 @@ pub struct Stats {
     pub images_cut: u64,
     /// Ended processes taken out of a long row of ancestors.
     pub processes_spliced: u64,
-    /// What became of clients' streams to service managers.
+    /// What became of clients' streams to service managers and container engines.
     pub streams: StreamStats,
     /// The bounded tables.
-    pub tables: [Table; 11],
+    pub tables: [Table; 12],
 }
 
 /// A bounded table.
@@ -245,6 +245,7 @@ impl Pipeline {
         let held = self.collapse.held();
         let (files, files_max) = self.detector.remembered_files();
         let (connections, connections_max, connection_bytes) = self.detector.connections();
+        let (to_engines, to_engines_max, to_engines_bytes) = self.detector.engine_connections();
         let (followed, followed_max, unfollowed) = self.detector.followed_files();
         let (units, units_max, unit_bytes, units_refused) = self.detector.unit_files();
         let (awaited, awaited_max, passed_over) = self.detector.awaited_contents();
@@ -280,6 +281,7 @@ impl Pipeline {
                 plain("files", files, files_max),
                 Table { bytes: unit_bytes, evicted: units_refused, ..plain("unit_files", units, units_max) },
                 Table { bytes: connection_bytes, ..plain("connections", connections, connections_max) },
+                Table { bytes: to_engines_bytes, ..plain("engine_connections", to_engines, to_engines_max) },
                 Table { evicted: unfollowed, ..plain("followed_files", followed, followed_max) },
                 Table { evicted: passed_over, ..plain("awaited_contents", awaited, awaited_max) },
                 Table { bytes: held.bytes(), ..plain("held", held.len(), 0) },

@@ -8,12 +8,12 @@ cp /bin/true /opt/suite/agent
 mkdir -p /usr/local/etc/rc.d
 : >"$state/suites.out"
 chmod 0666 "$state/suites.out"
-login_alice 240 <<'LOGIN'
+login_alice 300 <<'LOGIN'
 exec >>/run/e2e/suites.out 2>&1
 cd /svcsensor/e2e
 . ./lib.sh
 . ./suite-user.sh
-sudo bash -c 'cd /svcsensor/e2e; for part in lib suite-atomic suite-panix suite-ways; do . ./$part.sh; done'
+sudo bash -c 'cd /svcsensor/e2e; for part in lib suite-atomic suite-panix suite-ways suite-engine; do . ./$part.sh; done'
 LOGIN
 cat "$state/suites.out"
 

@@ -208,6 +208,21 @@ fn default_paths() -> Vec<WatchPath> {
     const MANAGERS: &[&str] =
         &["/run/systemd/private", "/run/user/*/systemd/private", "/run/capsules/*/systemd/private"];
     const BUSES: &[&str] = &["/run/dbus/system_bus_socket", "/run/user/*/bus", "/run/capsules/*/bus"];
+    // Of docker (moby's cmd/dockerd/docker.socket; rootless), podman (podman.socket), containerd, also as docker's and
+    // k3s's own, CRI-O (crio(8)), LXD and Incus. /var/run is a link to /run.
+    const ENGINES: &[&str] = &[
+        "/run/docker.sock",
+        "/run/user/*/docker.sock",
+        "/run/podman/podman.sock",
+        "/run/user/*/podman/podman.sock",
+        "/run/containerd/containerd.sock",
+        "/run/docker/containerd/containerd.sock",
+        "/run/k3s/containerd/containerd.sock",
+        "/run/crio/crio.sock",
+        "/var/lib/lxd/unix.socket",
+        "/var/snap/lxd/common/lxd/unix.socket",
+        "/var/lib/incus/unix.socket",
+    ];
     // Red Hat keeps these below /etc/rc.d, and links to them.
     const RC_ROOTS: &[&str] = &["/etc", "/etc/rc.d"];
 
@@ -220,6 +235,7 @@ fn default_paths() -> Vec<WatchPath> {
     paths.extend(list(Class::GeneratorOutput, OUTPUT));
     paths.extend(list(Class::ManagerSocket, MANAGERS));
     paths.extend(list(Class::BusSocket, BUSES));
+    paths.extend(list(Class::EngineSocket, ENGINES));
     for (directory, class) in GENERATORS {
         for root in GENERATOR_ROOTS {
             paths.push(WatchPath { path: format!("{root}/{directory}"), class: *class });

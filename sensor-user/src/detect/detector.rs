@@ -8,6 +8,7 @@ use sensor_common::record::{FileRecord, flags};
 use super::budget::Budget;
 use super::client::Clients;
 use super::effects::Effects;
+use super::engine::Engines;
 use super::file::{AWAITED_MAX, Awaiting, DIRECTORIES_MAX, Looked};
 use super::finding::{Finding, Who};
 use super::follow::{FOLLOWED_MAX, Followed};
@@ -56,6 +57,8 @@ pub struct Detector {
     pub(super) followed: Followed,
     /// What clients asked service managers for.
     pub(super) requests: Requests,
+    /// What clients asked container engines for.
+    pub(super) engines: Engines,
     /// Services that began.
     pub(super) effects: Effects,
     /// What services run.
@@ -99,6 +102,7 @@ impl Default for Detector {
             units: Units::default(),
             effects: Effects::default(),
             requests: Requests::default(),
+            engines: Engines::default(),
             followed: Followed::default(),
             running: programs::running(),
             written: Recent::new(FILES_MAX),
@@ -162,9 +166,20 @@ impl Detector {
         self.requests.figures()
     }
 
-    /// What became of what was sent on them.
+    /// The same of connections to container engines.
+    pub fn engine_connections(&self) -> (usize, usize, usize) {
+        self.engines.figures()
+    }
+
+    /// What became of what was sent on all of them.
     pub fn streams(&self) -> StreamStats {
-        self.requests.streams()
+        let (managers, engines) = (self.requests.streams(), self.engines.streams());
+        StreamStats {
+            lost: managers.lost + engines.lost,
+            cut: managers.cut + engines.cut,
+            evicted: managers.evicted + engines.evicted,
+            unmatched: managers.unmatched + engines.unmatched,
+        }
     }
 
     /// Files that findings wait for the content of, the bound, and those whose unit there was no time for.
@@ -192,8 +207,13 @@ impl Detector {
         let foreign = lineage.entry(handle).is_some_and(|entry| lineage.is_foreign(entry.mnt_ns));
         self.tools.learn(&image, foreign);
         let family = self.tools.recognise(&image).map(|found| found.tool().family);
-        if family == Some(Family::ManagerClient) {
-            self.clients.executed(now, handle);
+        match family {
+            Some(Family::ManagerClient) => self.clients.executed(now, handle),
+            // Its sockets are watched from now on; what an exec is to tell, `exec` tells.
+            Some(Family::ContainerDaemon | Family::ContainerEngine) => {
+                let _told_elsewhere = self.engine_executed(now, &image, None);
+            }
+            _ => {}
         }
     }
 
@@ -271,6 +291,7 @@ impl Detector {
         use sensor_common::record::kind;
         if matches!(loss.kind, kind::IPC_SEND | kind::IPC_SENT) {
             self.requests.records_lost();
+            self.engines.records_lost();
         }
         let name = kind::name(loss.kind).unwrap_or("unknown");
         let mut finding = Finding::new(&rules::RECORDS_LOST, now, "loss", name.to_owned());

@@ -1,10 +1,11 @@
-//! Findings in executions: containers that are told to come back.
+//! Findings in executions: containers that are told to come back, or are given the host.
 
 use sensor_common::record::flags;
 
 use super::containers::weigh;
 use super::detector::{Detector, same_command};
-use super::finding::{Finding, Who};
+use super::engine::passing;
+use super::finding::{Finding, Phase, Who};
 use super::rules;
 use crate::event::decode::ExecEvent;
 use crate::lineage::Lineage;
@@ -17,15 +18,20 @@ impl Detector {
     pub fn exec(&mut self, exec: &ExecEvent<'_>, handle: Handle, lineage: &Lineage) -> Option<Finding> {
         self.executed(exec.record.header.boottime_ns, handle, lineage);
         let image = lineage.image(handle)?;
-        // Cheap and exact: no option may be abbreviated.
-        if !contains(image.args, b"--restart") {
-            return None;
-        }
         let recognised = self.tools.recognise(&image);
+        let who = Who { handle, task: exec.record.task };
         let known = match recognised.map(Recognised::tool) {
-            Some(tool) if tool.family == Family::ContainerEngine => Some(tool),
+            Some(tool) if matches!(tool.family, Family::ContainerDaemon | Family::ContainerEngine) => {
+                let exposed = self.engine_executed(exec.record.header.boottime_ns, &image, Some(who));
+                if exposed.is_some() || tool.family == Family::ContainerDaemon {
+                    return exposed;
+                }
+                Some(tool)
+            }
             // sudo, a shell or systemd-run with an engine's arguments: the engine's own execution follows.
             Some(_) => return None,
+            // Cheap and exact: no option may be abbreviated.
+            None if !contains(image.args, b"--restart") => return None,
             None => None,
         };
         let truncated = image.flags & flags::ARGS_TRUNCATED != 0;
@@ -50,15 +56,18 @@ impl Detector {
             Some(tool) => tool.name.to_owned(),
             None => crate::event::path::lossy(argv0).into_owned(),
         };
-        let who = Who { handle, task: exec.record.task };
+        let rule =
+            if service.comes_back() { &rules::RESTART_POLICY_SET } else { &rules::HOST_ACCESS_GRANTED };
         let mut finding =
-            Finding::new(&rules::RESTART_POLICY_SET, exec.record.header.boottime_ns, "process_exec", subject)
-                .by(Some(who));
+            Finding::new(rule, exec.record.header.boottime_ns, "process_exec", subject).by(Some(who));
         finding.event_type = if service.verb == "update" { "change" } else { "creation" };
         if let Some(entry) = lineage.entry(process) {
             finding.process = (entry.tgid, entry.start_ns);
         }
         weigh(&service, &mut finding);
+        if !service.comes_back() {
+            passing(&mut finding);
+        }
         match recognised {
             Some(Recognised::ByIdentity(tool)) if image.exe_name() != tool.name.as_bytes() => {
                 finding.reason(15, format!("{} under another name", tool.name));
@@ -69,7 +78,11 @@ impl Detector {
         if truncated {
             finding.reason(0, "the arguments were too long to be recorded whole");
         }
+        // podman and nerdctl do it themselves; of the others the request follows, which knows more.
+        let remote = !matches!(known.map(|tool| tool.name), Some("podman" | "nerdctl"));
+        finding.phase = if remote { Phase::Held } else { Phase::Complete };
         finding.container_service = Some(service);
+        self.engines.told(&finding, process, known.is_none());
         Some(finding)
     }
 }

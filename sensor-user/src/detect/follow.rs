@@ -20,7 +20,7 @@ const PACKAGES: [&[u8]; 6] = [b"/usr/bin/", b"/usr/sbin/", b"/usr/lib/", b"/bin/
 pub struct Follow {
     /// Its path, as the host's PID 1 sees it, without symbolic links as far as they are known.
     pub path: String,
-    /// One that [`WatchClass::is_followed`].
+    /// One that [`WatchClass::is_followed`], or [`WatchClass::EngineSocket`].
     pub class: WatchClass,
 }
 

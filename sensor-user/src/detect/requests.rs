@@ -3,11 +3,12 @@
 //! PID 1 makes links, drop-ins and transient units, and starts processes, for clients. Each request is remembered for a
 //! while with the client that sent it, lineage and all, so that what the manager then does is told with it.
 
-use std::collections::VecDeque;
+use std::fmt;
 
 use super::client::RECENT_CLIENT;
 use super::detector::Detector;
 use super::finding::{Finding, Who};
+use super::remembered::{Asked, REQUEST, Remembered};
 use super::rules;
 use crate::event::decode::IpcEvent;
 use crate::event::user::WatchClass;
@@ -20,19 +21,8 @@ use crate::subject::service::Scope;
 use crate::subject::stream::StreamStats;
 use crate::subject::unit::signals::unit::of_variable;
 
-/// Requests remembered.
-const REQUESTS_MAX: usize = 128;
 /// Connections whose streams are put together.
 const CONNECTIONS_MAX: usize = 64;
-/// An authorisation dialogue may stand between a request and what the manager does for it, in nanoseconds.
-const NAMED_NS: u64 = 120_000_000_000;
-/// A request that names other units (enabling follows `Alias=` and `Also=`) accounts only for what is done at once.
-const UNNAMED_NS: u64 = 5_000_000_000;
-
-/// Word for a client whose request was read and names what was done ([`Requester::confidence`]).
-pub const REQUEST: &str = "request";
-/// Word for a client whose request was read, came at the time, and does not name what was done.
-pub const RECENT_REQUEST: &str = "recent-request";
 
 /// Whose manager.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,44 +42,40 @@ impl Whose {
     }
 }
 
+/// A request, and to which manager.
 #[derive(Debug)]
-struct Asked {
-    at: u64,
+struct Wanted {
     whose: Whose,
-    connection: u64,
     request: ManagerRequest,
-    requester: Requester,
+}
+
+impl fmt::Display for Wanted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.request.fmt(f)
+    }
 }
 
 /// The requests.
 #[derive(Debug)]
 pub(super) struct Requests {
     connections: Connections,
-    recent: VecDeque<Asked>,
+    recent: Remembered<Wanted>,
 }
 
 impl Default for Requests {
     fn default() -> Self {
-        Self { connections: Connections::new(CONNECTIONS_MAX), recent: VecDeque::new() }
+        Self { connections: Connections::new(CONNECTIONS_MAX), recent: Remembered::default() }
     }
 }
 
 impl Requests {
     /// The client that asked for what a manager did to `unit`, of those whose request `may` bring it about.
     fn behind(&self, now: u64, whose: Whose, unit: &str, may: impl Fn(Verb) -> bool) -> Option<Requester> {
-        let within = |asked: &&Asked, time| asked.whose == whose && now.saturating_sub(asked.at) <= time;
-        let recent = || self.recent.iter().rev().filter(|asked| may(asked.request.verb));
-        let named = recent().filter(|asked| within(asked, NAMED_NS)).find(|asked| {
-            asked.request.names(unit)
-                || asked.request.verb == Verb::SetDefaultTarget && unit == "default.target"
-        });
-        let told = |asked: &Asked, confidence| Requester {
-            confidence,
-            request: Some(asked.request.to_string()),
-            ..asked.requester.clone()
+        let names = |wanted: &Wanted| {
+            wanted.request.names(unit)
+                || wanted.request.verb == Verb::SetDefaultTarget && unit == "default.target"
         };
-        let unnamed = || recent().find(|asked| within(asked, UNNAMED_NS));
-        named.map(|asked| told(asked, REQUEST)).or_else(|| unnamed().map(|asked| told(asked, RECENT_REQUEST)))
+        self.recent.behind(now, |wanted| wanted.whose == whose && may(wanted.request.verb), names)
     }
 
     /// Connections followed, their bound, and their bytes.
@@ -109,9 +95,13 @@ impl Requests {
 }
 
 impl Detector {
-    /// What a client sent to a service manager or a bus.
+    /// What a client sent to a service manager, a bus or a container engine.
     pub fn sent(&mut self, event: &IpcEvent<'_>, lineage: &mut Lineage, out: &mut impl FnMut(Finding)) {
         let record = &event.record;
+        let class = self.watches.get(record.watch).and_then(|watch| watch.class);
+        if class == Some(WatchClass::EngineSocket) {
+            return self.sent_to_engine(event, lineage, out);
+        }
         let Some(whose) = self.whose(record.watch) else { return };
         let Some(handle) = lineage.observe(&record.task) else { return };
         let mut requests = Vec::new();
@@ -124,25 +114,13 @@ impl Detector {
             }
             let asked = Asked {
                 at: record.header.boottime_ns,
-                whose,
                 connection: record.connection,
-                request,
+                request: Wanted { whose, request },
                 requester,
             };
-            self.remember_request(asked);
+            let same = |known: &Wanted, new: &Wanted| known.request.serial == new.request.serial;
+            self.requests.recent.push(asked, same);
         }
-    }
-
-    fn remember_request(&mut self, asked: Asked) {
-        let recent = &mut self.requests.recent;
-        // One that was seen in part at first, and then whole.
-        recent.retain(|known| {
-            (known.connection, known.request.serial) != (asked.connection, asked.request.serial)
-        });
-        if recent.len() == REQUESTS_MAX {
-            recent.pop_front();
-        }
-        recent.push_back(asked);
     }
 
     /// The manager behind a watched socket.

@@ -168,6 +168,8 @@ pub enum WatchClass {
     ManagerSocket,
     /// The socket of a message bus (dbus-daemon(1), dbus-broker(1)).
     BusSocket,
+    /// The socket on which a container engine takes requests (dockerd(8), podman-system-service(1)).
+    EngineSocket,
 }
 
 impl WatchClass {
@@ -203,7 +205,7 @@ impl WatchClass {
     /// Whether it is a socket, of which what clients send counts, and not what is written below a directory.
     #[must_use]
     pub const fn is_socket(self) -> bool {
-        matches!(self, Self::ManagerSocket | Self::BusSocket)
+        matches!(self, Self::ManagerSocket | Self::BusSocket | Self::EngineSocket)
     }
 }
 

@@ -70,6 +70,10 @@ fn deed(incident: &Incident) -> String {
     let finding = &incident.finding;
     if let Some(service) = &finding.container_service {
         let what = match (&service.name, &service.image) {
+            (Some(name), _) if service.verb == "create volume" => name.clone(),
+            (Some(name), _) if finding.rule.id == rules::SWARM_SERVICE_CREATED.id => {
+                format!("service {name}")
+            }
             (Some(name), _) => format!("container {name}"),
             (None, Some(image)) if service.verb == "update" => format!("container {image}"),
             (None, Some(image)) => format!("a container of {image}"),
@@ -90,6 +94,13 @@ fn deed(incident: &Incident) -> String {
     let asks = [&rules::REQUEST_FROM_CONTAINER, &rules::MANAGER_ENVIRONMENT_SET, &rules::UNIT_MOUNTED_INTO];
     if asks.iter().any(|rule| rule.id == finding.rule.id) {
         return format!("asked a service manager {}", finding.subject);
+    }
+    if finding.rule.id == rules::ENGINE_EXPOSED.id {
+        return format!("lets {}", finding.subject);
+    }
+    let asks = [&rules::SWARM_CHANGED, &rules::ENGINE_PLUGIN_ADDED, &rules::ENGINE_REQUEST_FROM_CONTAINER];
+    if asks.iter().any(|rule| rule.id == finding.rule.id) {
+        return format!("asked {}", finding.subject);
     }
     if let (Some(unit), true) = (&finding.unit, finding.rule.id == rules::SERVICE_UNEXPLAINED.id) {
         return format!("runs as {}, of which there is no unit file", unit.name);

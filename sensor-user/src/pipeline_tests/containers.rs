@@ -12,9 +12,11 @@ fn run(machine: &mut Machine, pid: u32, exe: &str, inode: u64, line: &str) {
 }
 
 #[test]
-fn docker_run_with_a_policy_is_told_at_once() {
+fn docker_run_with_a_policy_is_told() {
     let mut machine = Machine::new();
     run(&mut machine, 900, "/usr/bin/docker", DOCKER, "docker run -d --name web --restart=always nginx");
+    // Held for the request to the engine.
+    machine.tick(SECOND);
     let alert = machine.one();
     assert_eq!((alert.rule.id, alert.severity), ("container.restart-policy.set", Severity::Medium));
     assert_eq!(alert.rule.techniques[0].id, "T1543.005");
@@ -44,11 +46,13 @@ fn another_name_does_not_help() {
     run(&mut machine, 900, "/usr/bin/docker", DOCKER, "docker ps");
     // A hard link: the same file.
     run(&mut machine, 901, "/tmp/innocent", DOCKER, "innocent run -d --restart=always img");
+    machine.tick(SECOND);
     let alert = machine.one();
     assert!(reasons(&alert).contains("+15 docker under another name"), "{}", reasons(&alert));
     assert_eq!(alert.container_service.expect("a service").engine, "docker");
     // A copy: only the arguments tell.
     run(&mut machine, 902, "/tmp/copy", 999, "copy --debug run -d --restart=always other");
+    machine.tick(SECOND);
     let alert = machine.one();
     assert!(reasons(&alert).contains("-10 recognised by its arguments alone"));
     assert_eq!(alert.severity, Severity::Medium);

@@ -3,6 +3,7 @@
 mod adjacent;
 mod containers;
 mod effects;
+mod engine;
 mod environment;
 mod programs;
 mod quiet;

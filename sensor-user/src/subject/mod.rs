@@ -3,6 +3,8 @@
 pub mod adjacent;
 pub mod container;
 pub mod dbus;
+pub mod http;
+pub mod json;
 pub mod name;
 pub mod part;
 pub mod place;

@@ -111,6 +111,7 @@ pub fn meaning(class: WatchClass, scope: Scope, path: &[u8], relative: usize) ->
         },
         WatchClass::ManagerSocket
         | WatchClass::BusSocket
+        | WatchClass::EngineSocket
         | WatchClass::LinkedUnit
         | WatchClass::LinkedDirectory
         | WatchClass::ServiceProgram => Meaning::Nothing,

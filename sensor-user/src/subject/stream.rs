@@ -39,6 +39,17 @@ pub trait Protocol: Default + Clone {
 
     /// After a loss: where in `bytes` a message may begin. The state is set to fit.
     fn resynchronise(&mut self, bytes: &[u8]) -> Option<usize>;
+
+    /// What can be said already of a message of `length`, of which `bytes` are there and the rest is waited for.
+    fn early(&mut self, bytes: &[u8], length: usize) -> Option<Self::Message> {
+        let _nothing_by_itself = (bytes, length);
+        None
+    }
+
+    /// What can be said of a message that was begun, and whose rest will not be found.
+    fn abandoned(&mut self) -> Option<Self::Message> {
+        None
+    }
 }
 
 /// One direction of one connection.
@@ -108,9 +119,12 @@ impl<P: Protocol> Stream<P> {
                     at = self.buffer.len();
                 }
                 Frame::Unknown if gap == 0 && rest.len() < MESSAGE_MAX => break,
-                Frame::Length(_) => break,
+                Frame::Length(length) => {
+                    self.protocol.early(rest, length).into_iter().for_each(&mut *each);
+                    break;
+                }
                 Frame::Unknown | Frame::Broken => {
-                    self.lose(stats);
+                    self.lose(stats, each);
                     return;
                 }
             }
@@ -118,11 +132,12 @@ impl<P: Protocol> Stream<P> {
         self.buffer.drain(..at);
         if gap > 0 {
             // Bytes between messages, or more messages, that nobody saw.
-            self.lose(stats);
+            self.lose(stats, each);
         }
     }
 
-    fn lose(&mut self, stats: &mut StreamStats) {
+    fn lose(&mut self, stats: &mut StreamStats, each: &mut dyn FnMut(P::Message)) {
+        self.protocol.abandoned().into_iter().for_each(each);
         stats.lost += u64::from(!self.lost);
         self.lost = true;
         self.buffer.clear();
@@ -230,7 +245,7 @@ impl<P: Protocol> Streams<P> {
     /// begins a send, or what looks like a message, puts it back in step.
     pub fn records_lost(&mut self) {
         for connection in self.connections.values_mut() {
-            connection.stream.lose(&mut self.stats);
+            connection.stream.lose(&mut self.stats, &mut |_| {});
             connection.last = None;
         }
     }

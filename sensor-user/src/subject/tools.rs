@@ -18,6 +18,8 @@ pub enum Family {
     ContainerEngine,
     /// Another container tool.
     ContainerTool,
+    /// A container engine's daemon, or a daemon that has engines run containers.
+    ContainerDaemon,
 }
 
 /// A known tool.
@@ -76,6 +78,12 @@ pub static TOOLS: &[Tool] = &[
     tool("lxc", Family::ContainerTool),
     tool("incus", Family::ContainerTool),
     tool("systemd-nspawn", Family::ContainerTool),
+    tool("dockerd", Family::ContainerDaemon),
+    tool("containerd", Family::ContainerDaemon),
+    tool("crio", Family::ContainerDaemon),
+    tool("kubelet", Family::ContainerDaemon),
+    tool("lxd", Family::ContainerDaemon),
+    tool("incusd", Family::ContainerDaemon),
 ];
 
 /// Directories in which a file of a tool's name is taken for that tool.

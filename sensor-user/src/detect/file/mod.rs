@@ -221,6 +221,9 @@ impl Detector {
             finding.reason(0, "made by a generator, which the service manager runs at each reload");
             finding.requester =
                 self.requester(manager, now, unit, Verb::starts_processes, lineage).map(Box::new);
+        } else if self.is_engine(lineage, who.handle) {
+            finding.reason(0, "made by a container engine on a client's request");
+            finding.requester = self.engines.requester("", now).map(Box::new);
         }
     }
 }

@@ -3,29 +3,17 @@
 //! Names and numbers of techniques are those of ATT&CK v18.1.
 
 mod adjacent;
+mod engine;
 mod systemd;
 pub(super) mod techniques;
 
 pub use self::adjacent::*;
+pub use self::engine::*;
 pub use self::systemd::*;
-use self::techniques::CONTAINER_SERVICE;
 use super::rule::{Rule, Severity};
 
 const PACKAGES: &str = "Installing, upgrading or removing a package that brings a service.";
 const CONFIGURATION: &str = "Configuration management that deploys a service.";
-
-/// A container that comes back.
-pub static RESTART_POLICY_SET: Rule = Rule {
-    id: "container.restart-policy.set",
-    name: "A container was told to come back by itself",
-    severity: Severity::Medium,
-    techniques: &[CONTAINER_SERVICE],
-    description: "docker, podman or nerdctl was asked for a container with a restart policy: the engine starts it \
-        again after its end and after a boot, as a service manager would. It counts for more where the container \
-        is given the host. Look at image and command (`docker inspect NAME`). To undo: `docker update --restart=no \
-        NAME`, `docker rm -f NAME`.",
-    false_positives: &["Small servers often run their services so.", CONFIGURATION],
-};
 
 /// The sensor missed something.
 pub static RECORDS_LOST: Rule = Rule {
@@ -40,7 +28,7 @@ pub static RECORDS_LOST: Rule = Rule {
 };
 
 /// Every rule.
-pub static RULES: [&Rule; 55] = [
+pub static RULES: [&Rule; 62] = [
     &UNIT_WRITTEN,
     &UNIT_ENABLED,
     &UNIT_LINKED,
@@ -88,6 +76,13 @@ pub static RULES: [&Rule; 55] = [
     &STARTUP_ENTRY_ATTRIBUTES,
     &STARTUP_ENTRY_MASKED,
     &RESTART_POLICY_SET,
+    &HOST_ACCESS_GRANTED,
+    &SWARM_SERVICE_CREATED,
+    &SWARM_CHANGED,
+    &ENGINE_PLUGIN_ADDED,
+    &ENGINE_REQUEST_FROM_CONTAINER,
+    &ENGINE_REQUEST_UNREAD,
+    &ENGINE_EXPOSED,
     &PROGRAM_WRITTEN,
     &PROGRAM_REMOVED,
     &REQUEST_FROM_CONTAINER,

@@ -173,3 +173,17 @@ pub(in crate::detect) const PERMISSIONS: Technique = Technique {
     subtechnique: Some("Linux and Mac File and Directory Permissions Modification"),
     tactics: EVASION,
 };
+
+pub(in crate::detect) const DEPLOY_CONTAINER: Technique = Technique {
+    id: "T1610",
+    technique: "Deploy Container",
+    subtechnique: None,
+    tactics: &[("TA0005", "Defense Evasion"), ("TA0002", "Execution")],
+};
+
+pub(in crate::detect) const EXTERNAL_REMOTE_SERVICES: Technique = Technique {
+    id: "T1133",
+    technique: "External Remote Services",
+    subtechnique: None,
+    tactics: &[("TA0001", "Initial Access"), ("TA0003", "Persistence")],
+};

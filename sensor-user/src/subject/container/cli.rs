@@ -133,8 +133,8 @@ impl Verb {
     }
 }
 
-/// Reads the command line of a container engine. `None` where it sets no policy by which a container comes back by
-/// itself, or is none of `run`, `create`, `update`, `pod create`.
+/// Reads the command line of a container engine. `None` where it neither sets a policy by which a container comes back
+/// by itself nor gives it a part of the host, or is none of `run`, `create`, `update`, `pod create`.
 ///
 /// `truncated` tells that arguments are missing at the end; then the image may be among them. `strict` is for a
 /// program that is not known to be an engine: before the verb only what an engine knows may stand.
@@ -175,7 +175,12 @@ pub fn parse<'a>(
         service.command.insert(0, program);
     }
     let image_needed = verb != Verb::PodCreate && !truncated;
-    service.restart_policy = policy.filter(|policy| ContainerService::is_restart_policy(policy))?;
+    let policy = policy.filter(|policy| ContainerService::is_restart_policy(policy));
+    service.restart_policy = policy.unwrap_or_default();
+    // Of a program that is not known, only a policy proves what language it speaks.
+    if !service.comes_back() && (strict || service.access.grant().is_none()) {
+        return None;
+    }
     if image_needed && service.image.is_none() {
         return None;
     }

@@ -3,8 +3,8 @@
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use super::judge::{line, rule};
-use super::transcript::{Transcript, Verdict, text};
+use super::judge::{is_medium, line, rule};
+use super::transcript::{Step, Transcript, Verdict, text};
 
 /// A step, and the alert that it must bring.
 #[derive(Debug, PartialEq)]
@@ -16,8 +16,8 @@ struct Item {
     technique: &'static str,
     /// By whom.
     by: &'static str,
-    /// As the host sees it.
-    file: &'static str,
+    /// The file as the host sees it; `container:NAME` (or its image), or `-` where it is about neither.
+    subject: &'static str,
 }
 
 /// From least to worst, as alerts spell them.
@@ -27,11 +27,23 @@ const SEVERITIES: [&str; 5] = ["info", "low", "medium", "high", "critical"];
 pub fn judge(rows: &'static str, told: &Transcript, verdicts: &mut Vec<Verdict>) {
     match items(rows) {
         Ok(items) => verdicts.extend(items.iter().map(|item| {
-            let leaf = item.file.rsplit('/').next().unwrap_or_default();
+            let leaf = item.subject.rsplit('/').next().unwrap_or_default();
             Verdict::new(format!("{}.{} {leaf}", item.step, item.rule), item.evidence(told))
         })),
         Err(error) => verdicts.push(Verdict::new("suites.rows", Some(format!("{error:#}")))),
     }
+    verdicts.extend(told.steps.iter().filter_map(|step| exact(rows, told, step)));
+}
+
+/// What is asked of an engine is told once, however many processes and requests it takes: in its steps there are as many
+/// alerts of medium severity or above as there are rows.
+fn exact(rows: &'static str, told: &Transcript, step: &Step) -> Option<Verdict> {
+    step.name.strip_prefix("engine.")?;
+    let rows = items(rows).unwrap_or_default().iter().filter(|item| item.step == step.name).count();
+    let alerts: Vec<String> = told.during(step).filter(|alert| is_medium(alert)).map(line).collect();
+    let evidence =
+        (alerts.len() != rows).then(|| format!("{} alerts, not {rows}: {}", alerts.len(), alerts.join("; ")));
+    Some(Verdict::new(format!("{}.once", step.name), evidence))
 }
 
 impl Item {
@@ -43,10 +55,10 @@ impl Item {
         let others = || alerts.iter().map(|alert| line(alert)).collect::<Vec<_>>().join("; ");
         let mut fitting = alerts
             .iter()
-            .filter(|alert| rule(alert) == self.rule && text(alert, "/file/path") == self.file)
+            .filter(|alert| rule(alert) == self.rule && subject(alert) == self.subject)
             .peekable();
         if fitting.peek().is_none() {
-            return Some(format!("no {} about {}, but {}", self.rule, self.file, others()));
+            return Some(format!("no {} about {}, but {}", self.rule, self.subject, others()));
         }
         let faults: Vec<String> = fitting.map(|alert| self.fault(alert)).collect::<Option<_>>()?;
         Some(format!("{}: {}", faults.join("; "), others()))
@@ -76,6 +88,22 @@ impl Item {
             daemon => chain.iter().any(|command| command.starts_with(daemon)),
         };
         (!known).then(|| format!("not by {}: {chain:?}", self.by))
+    }
+}
+
+/// What an alert is about, as rows have it.
+fn subject(alert: &Value) -> String {
+    let service = |name| text(alert, name);
+    let (file, name, image) = (
+        text(alert, "/file/path"),
+        service("/svcsensor/container_service/name"),
+        service("/svcsensor/container_service/image"),
+    );
+    match (file, name, image) {
+        ("", "", "") => "-".to_owned(),
+        ("", "", image) => format!("container:{image}"),
+        ("", name, _) => format!("container:{name}"),
+        (file, ..) => file.to_owned(),
     }
 }
 
@@ -109,11 +137,11 @@ fn items(rows: &'static str) -> Result<Vec<Item>> {
     let rows = rows.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
     rows.map(|row| {
         // A command line has spaces, a path has none here.
-        let (rest, file) = row.rsplit_once(' ').unwrap_or_default();
+        let (rest, subject) = row.rsplit_once(' ').unwrap_or_default();
         let mut words = rest.split_whitespace();
         let mut next = || words.next().with_context(|| format!("a word is missing: {row}"));
         let item =
-            Item { step: next()?, rule: next()?, least: next()?, technique: next()?, by: next()?, file };
+            Item { step: next()?, rule: next()?, least: next()?, technique: next()?, by: next()?, subject };
         ensure!(SEVERITIES.contains(&item.least) && words.next().is_none(), "no such row: {row}");
         Ok(item)
     })
@@ -130,13 +158,22 @@ mod tests {
     fn rows_are_read_and_no_alert_is_asked_for_twice() {
         let first = &items(include_str!("suites.txt")).unwrap()[0];
         assert_eq!(first.step, "suite.user-timer");
-        assert!(first.file.ends_with("/suite-user-timer.timer"));
+        assert!(first.subject.ends_with("/suite-user-timer.timer"));
         for rows in crate::test::e2e::PLANS.map(|plan| plan.rows) {
             let items = items(rows).unwrap();
             for (at, item) in items.iter().enumerate() {
                 assert!(!items[..at].contains(item), "{item:?} twice");
             }
         }
+    }
+
+    #[test]
+    fn what_an_alert_is_about() {
+        let of = |service: Value| subject(&json!({"svcsensor": {"container_service": service}}));
+        assert_eq!(of(json!({"name": "web", "image": "box"})), "container:web");
+        assert_eq!(of(json!({"image": "box"})), "container:box");
+        assert_eq!(subject(&json!({"file": {"path": "/etc/x"}})), "/etc/x");
+        assert_eq!(subject(&json!({})), "-");
     }
 
     #[test]
@@ -147,7 +184,7 @@ mod tests {
             least: "medium",
             technique: "T1543.002",
             by: "login",
-            file: "/etc/x",
+            subject: "/etc/x",
         };
         let alert = |severity: &str, technique: &str, login: &str| {
             let threat = json!({"technique": {"id": ["T1543"], "subtechnique": {"id": [technique]}}});
