@@ -69,6 +69,7 @@ impl Detector {
         if truncated {
             finding.reason(0, "the arguments were too long to be recorded whole");
         }
+        self.engine_asked(exec.record.header.boottime_ns, &service);
         finding.container_service = Some(service);
         Some(finding)
     }

@@ -40,7 +40,7 @@ fn actor(incident: &Incident) -> String {
     let Actor { process, login_user, container, .. } = &incident.actor;
     let mut text = person(process, login_user.as_ref());
     if let Some(container) = container {
-        let _infallible = write!(text, " in container {}", container.id.get(..12).unwrap_or(&container.id));
+        let _infallible = write!(text, " in container {}", container.title());
     }
     text
 }

@@ -9,6 +9,8 @@ use crate::detect::quiet::Quiet;
 use crate::detect::units::{Manager, home_of, tell, weigh};
 use crate::event::content::{Expected, FileContent, Found, Want};
 use crate::event::path::lossy;
+use crate::event::user::WatchClass;
+use crate::subject::container::books::Book;
 use crate::subject::place::Place;
 use crate::subject::service::UnitPart;
 use crate::subject::unit::effective::Effective;
@@ -35,6 +37,13 @@ pub(in crate::detect) struct Awaiting {
     unit: Option<(Vec<u8>, Manager)>,
     /// Nothing is to be told where the file is what it was.
     only_if_changed: bool,
+}
+
+impl Awaiting {
+    /// The finding, to be told more.
+    pub(in crate::detect) fn finding(&mut self) -> &mut Finding {
+        &mut self.finding
+    }
 }
 
 /// One whose file is being looked at.
@@ -65,6 +74,10 @@ impl Detector {
             return;
         }
         let Some(path) = host_path(case) else { return };
+        // An engine's database is no text.
+        if case.class == WatchClass::EngineState && Book::of(path).is_none() {
+            return;
+        }
         self.want(Want::File { path: path.to_vec(), expected });
         self.written.insert(path.to_vec(), record.header.boottime_ns);
         let unit = of_unit(case).map(|manager| (case.part.name.to_vec(), manager));
@@ -111,6 +124,10 @@ impl Detector {
 
     /// What the files that were asked for say, at `now`.
     pub fn content(&mut self, now: u64, content: &FileContent, out: &mut impl FnMut(Finding)) {
+        if content.survey.is_some_and(|id| self.take_book(id, content)) {
+            return;
+        }
+        let engines = self.take_engine_file(content);
         if let Some(id) = content.survey {
             self.compare(id, content);
             for looked in self.directories.get_mut(&id).into_iter().flatten() {
@@ -119,7 +136,7 @@ impl Detector {
         }
         let awaiting = self.awaiting.remove(&content.path).unwrap_or_default();
         let looked: Vec<Looked> = awaiting.into_iter().map(|one| self.look(now, one)).collect();
-        let changed = self.units.take(content);
+        let changed = engines || self.units.take(content);
         if let Found::Symlink { end, .. } = &content.found {
             self.follow_link(&content.path, end);
         }
@@ -194,7 +211,7 @@ fn weigh_text(finding: &mut Finding, found: &Found) {
     let Some(regular) = found.regular() else { return };
     let Some(part) = finding.unit.as_ref().map(|unit| unit.part) else { return };
     let signals = match part {
-        UnitPart::Directory | UnitPart::Fragment | UnitPart::DropIn => return,
+        UnitPart::Directory | UnitPart::Fragment | UnitPart::DropIn | UnitPart::EngineState => return,
         UnitPart::ManagerConfig => of_manager(&Digest::new(&regular.content)),
         // Of a binary there is nothing to read.
         _ if regular.content.starts_with(b"\x7fELF") => return,

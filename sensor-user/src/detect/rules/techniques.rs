@@ -19,6 +19,13 @@ pub(in crate::detect) const CONTAINER_SERVICE: Technique = Technique {
     tactics: PERSISTENCE_AND_ESCALATION,
 };
 
+pub(in crate::detect) const DEPLOY_CONTAINER: Technique = Technique {
+    id: "T1610",
+    technique: "Deploy Container",
+    subtechnique: None,
+    tactics: &[("TA0005", "Defense Evasion"), ("TA0002", "Execution")],
+};
+
 pub(in crate::detect) const INITIALIZATION_SCRIPTS: Technique = Technique {
     id: "T1037",
     technique: "Boot or Logon Initialization Scripts",

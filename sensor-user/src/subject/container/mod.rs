@@ -1,5 +1,7 @@
 //! Containers: what is asked of engines, and what they keep of it.
 
 pub mod access;
+pub mod books;
 pub mod cli;
+pub mod runtime;
 pub mod service;
