@@ -18,7 +18,7 @@ LOGIN
 cat "$state/suites.out"
 
 # Containers are not children of whoever asks for them, so no login is needed.
-for part in suite-containers; do
+for part in suite-containers suite-books; do
     # shellcheck source=/dev/null
     . "./$part.sh"
 done

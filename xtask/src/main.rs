@@ -2,6 +2,7 @@
 
 mod apt;
 mod bench;
+mod containers;
 mod ebpf;
 mod latency;
 mod matrix;
@@ -43,6 +44,7 @@ enum Command {
     BuildEbpf(ebpf::Args),
     Bench(bench::Args),
     Latency(latency::Args),
+    Containers(containers::Args),
     Matrix(matrix::Args),
     Vm(vm::Args),
 }
@@ -55,6 +57,7 @@ fn main() -> anyhow::Result<()> {
         Command::BuildEbpf(args) => ebpf::main(&args),
         Command::Bench(args) => bench::main(&args),
         Command::Latency(args) => latency::main(&args),
+        Command::Containers(args) => containers::main(&args),
         Command::Matrix(args) => matrix::main(&args),
         Command::Vm(args) => vm::main(&args),
     }

@@ -35,7 +35,8 @@ impl Incident {
     fn identify(&mut self, id: &str, identity: Option<&Box<ContainerIdentity>>) -> bool {
         let client = self.actor.on_behalf_of.as_mut().and_then(|client| client.container.as_mut());
         let mut found = false;
-        for container in self.actor.container.iter_mut().chain(client).filter(|container| container.id == id) {
+        for container in self.actor.container.iter_mut().chain(client).filter(|container| container.id == id)
+        {
             found = true;
             if let (None, Some(identity)) = (&container.identity, identity) {
                 container.identity = Some(identity.clone());
@@ -93,6 +94,9 @@ impl Incident {
         }
         if later.unit.as_ref().is_some_and(|unit| !unit.changes.is_empty() || !unit.signals.is_empty()) {
             self.finding.unit = later.unit;
+        }
+        if later.container_service.is_some() {
+            self.finding.container_service = later.container_service;
         }
         // A file that is being created has no identity yet.
         if let (Some(known), Some(file)) = (&mut self.finding.file, later.file) {

@@ -6,6 +6,7 @@ use super::held::Incident;
 use crate::detect::rules;
 use crate::lineage::actor::{Actor, Process, Requester, User};
 use crate::subject::adjacent;
+use crate::subject::container::service::Source;
 use crate::subject::service::{File, Unit, UnitPart};
 
 /// The sentence: who, did what, where; and who probably asked for it.
@@ -68,14 +69,18 @@ fn user(user: &User) -> String {
 
 fn deed(incident: &Incident) -> String {
     let finding = &incident.finding;
-    if let Some(service) = &finding.container_service {
+    if let Some(service) = finding.container_service.as_ref().filter(|_| finding.file.is_none()) {
         let what = match (&service.name, &service.image) {
             (Some(name), _) => format!("container {name}"),
             (None, Some(image)) if service.verb == "update" => format!("container {image}"),
             (None, Some(image)) => format!("a container of {image}"),
             (None, None) => "a container".to_owned(),
         };
-        let mut text = format!("asked {} to {} {what}", service.engine, service.verb);
+        let mut text = match service.source {
+            Source::State => format!("keeps {what}"),
+            Source::Bundle => format!("started {what}, which no engine knows"),
+            _ => format!("asked {} to {} {what}", service.engine, service.verb),
+        };
         let access = service.access.options().collect::<Vec<_>>().join(" ");
         let given = [
             Some(format!("restart policy {}", service.restart_policy)).filter(|_| service.comes_back()),
@@ -86,6 +91,12 @@ fn deed(incident: &Incident) -> String {
             let _infallible = write!(text, " with {given}");
         }
         return text;
+    }
+    if finding.rule.id == rules::CONTAINER_UNBOOKED.id {
+        return match finding.subject.strip_prefix("container ") {
+            Some(id) => format!("runs as container {}, which no engine knows", id.get(..12).unwrap_or(id)),
+            None => format!("runs {} as a container that no engine knows", finding.subject),
+        };
     }
     let asks = [&rules::REQUEST_FROM_CONTAINER, &rules::MANAGER_ENVIRONMENT_SET, &rules::UNIT_MOUNTED_INTO];
     if asks.iter().any(|rule| rule.id == finding.rule.id) {
@@ -172,6 +183,9 @@ fn what(unit: &Unit, leaf: &str, directory: &str) -> String {
         UnitPart::RunlevelLink => format!("runlevel link {leaf}"),
         UnitPart::RcLocal => leaf.to_owned(),
         UnitPart::Directory => format!("directory {leaf}"),
+        UnitPart::EngineState if name != leaf => {
+            format!("{leaf} of container {}", name.get(..12).unwrap_or(name))
+        }
         UnitPart::Program => format!("program {leaf} of a service"),
         UnitPart::Other => format!("file {leaf}"),
         part => match adjacent::of_part(part) {

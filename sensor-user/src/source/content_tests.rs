@@ -117,20 +117,30 @@ fn a_walk_takes_units_and_their_drop_ins() {
     }
     symlink("/elsewhere", at("units/b.service.d")).unwrap();
     let mut paths = Vec::new();
-    walk(&root, b"/units", |_| true, |content| {
-        assert!(content.baseline);
-        paths.push(String::from_utf8(content.path).unwrap());
-        true
-    });
+    walk(
+        &root,
+        b"/units",
+        |_| true,
+        |content| {
+            assert!(content.baseline);
+            paths.push(String::from_utf8(content.path).unwrap());
+            true
+        },
+    );
     paths.sort();
     let expected =
         ["/units/a.service", "/units/a.service.d/x.conf", "/units/b.service.d", "/units/b.service.d/y.conf"];
     assert_eq!(paths, expected);
     let mut seen = 0;
-    walk(&root, b"/units", |_| true, |_| {
-        seen += 1;
-        false
-    });
+    walk(
+        &root,
+        b"/units",
+        |_| true,
+        |_| {
+            seen += 1;
+            false
+        },
+    );
     assert_eq!(seen, 1, "it stops where it is told to");
 }
 

@@ -100,6 +100,7 @@ pub static TOOLS: &[Tool] = &[
     tool("libvirt_lxc", Family::ContainerDaemon),
     tool("bwrap", Family::Sandbox),
     tool("flatpak", Family::Sandbox),
+    tool("flatpak-bwrap", Family::Sandbox),
     tool("snap-confine", Family::Sandbox),
     tool("firejail", Family::Sandbox),
     tool("minijail0", Family::Sandbox),

@@ -6,6 +6,7 @@
 mod changes;
 mod judge;
 mod packages;
+mod short_lived;
 mod suites;
 mod transcript;
 
@@ -34,6 +35,8 @@ pub struct Plan {
     parts: &'static [&'static str],
     /// Changes that `latency` makes.
     changes: u32,
+    /// Containers that `short-lived` starts.
+    containers: u32,
     judge: fn(&Transcript, &mut Vec<Verdict>),
     /// Resident memory at the end must be below, in KiB.
     rss_kib: u64,
@@ -44,6 +47,7 @@ pub const SERVICE: Plan = Plan {
     name: "e2e",
     parts: &["ready", "quiet", "units", "containers", "running", "journal-away", "ending", "bad-input"],
     changes: 0,
+    containers: 0,
     judge: judge::service,
     rss_kib: 25 << 10,
 };
@@ -51,8 +55,9 @@ pub const SERVICE: Plan = Plan {
 /// The public suites, how quickly they are told, and files that are no units.
 pub const SUITES: Plan = Plan {
     name: "suites",
-    parts: &["ready", "images", "suites", "latency", "hostile", "ending"],
+    parts: &["ready", "images", "suites", "short-lived", "latency", "hostile", "ending"],
     changes: 100,
+    containers: 20,
     judge: judge::suites,
     // Units of 10 MiB, and 10,000 drop-ins.
     rss_kib: 64 << 10,
@@ -63,6 +68,7 @@ pub const QUIET: Plan = Plan {
     name: "quiet",
     parts: &["ready", "images", "quiet-admin", "packages", "ending"],
     changes: 0,
+    containers: 0,
     judge: packages::judge,
     rss_kib: 25 << 10,
 };
@@ -71,8 +77,18 @@ const LATENCY: Plan = Plan {
     name: "latency",
     parts: &["ready", "latency", "ending"],
     changes: 0,
+    containers: 0,
     judge: |_, _| {},
     rss_kib: 25 << 10,
+};
+
+const SHORT_LIVED: Plan = Plan {
+    name: "containers",
+    parts: &["ready", "images", "short-lived", "ending"],
+    changes: 0,
+    containers: 0,
+    judge: |_, _| {},
+    rss_kib: 32 << 10,
 };
 
 /// Starts the sensor early in the guest's boot. A link among the wants of a target would do the same; the guest's files
@@ -113,6 +129,14 @@ pub fn latency(program: &Path, changes: u32) -> Result<Figures> {
     changes::figures(&guest.told)
 }
 
+/// Whether of `containers` that end at once each is known.
+///
+/// # Errors
+/// Where the guest cannot run to its end.
+pub fn containers(program: &Path, containers: u32) -> Result<Tally> {
+    run(program, &Plan { containers, ..SHORT_LIVED })
+}
+
 struct Guest {
     told: Transcript,
     talk: Vec<String>,
@@ -125,11 +149,12 @@ fn boot(program: &Path, plan: &Plan) -> Result<Guest> {
     let mut vm = DebianVm::new(&kernel, "#!/bin/bash\nexec /svcsensor/e2e/main.sh\n");
     vm.files = files(program, plan)?;
     // Two minutes on an idle machine; machines that others share are slower by a factor of 2 to 3.
-    vm.hardware.limit = Duration::from_secs(500 + u64::from(plan.changes) / 5);
+    vm.hardware.limit =
+        Duration::from_secs(500 + u64::from(plan.changes) / 5 + u64::from(plan.containers) * 3);
     let (mut talk, mut all) = (Vec::new(), Vec::new());
     let outcome = vm.run(&mut |line| {
         all.push(line.to_owned());
-        let told = ["alert ", "entry ", "metric ", "pretty ", "recording ", "change "]
+        let told = ["alert ", "entry ", "metric ", "pretty ", "recording ", "change ", "container "]
             .iter()
             .any(|word| line.starts_with(word));
         if !told {
@@ -159,6 +184,7 @@ fn files(program: &Path, plan: &Plan) -> Result<Vec<File>> {
         File::data("etc/svcsensor/config.toml", CONFIG.into()),
         File::data("svcsensor/e2e/parts", plan.parts.join("\n").into()),
         File::data("svcsensor/e2e/changes", plan.changes.to_string().into()),
+        File::data("svcsensor/e2e/containers", plan.containers.to_string().into()),
         File { path: "etc/sudoers.d/alice".into(), mode: 0o440, data: SUDOERS.into() },
         File::data("home/alice/.bash_profile", PROFILE.into()),
     ];
@@ -219,8 +245,10 @@ mod tests {
     #[test]
     fn the_scenarios_are_sound_shell_and_all_of_them_are_run() {
         let scenarios = sh::root().join("tests/scenarios");
-        let parts: Vec<&str> =
-            [SERVICE, SUITES, QUIET].iter().flat_map(|plan| plan.parts.iter().copied()).collect();
+        let parts: Vec<&str> = [SERVICE, SUITES, QUIET, SHORT_LIVED]
+            .iter()
+            .flat_map(|plan| plan.parts.iter().copied())
+            .collect();
         // Not a part: what runs the parts, what they share, and what a login's shell does.
         let others = ["main", "lib", "backdoor"];
         let of_suites = fs::read_to_string(scenarios.join("suites.sh")).unwrap();

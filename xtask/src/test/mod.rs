@@ -62,6 +62,11 @@ impl Tally {
         self.skipped += other.skipped;
     }
 
+    /// Whether one did not hold.
+    pub fn has_failed(self) -> bool {
+        self.failed > 0
+    }
+
     /// Takes up a line `ok ...`, `not ok ...` or `skipped ...`; other lines count for nothing.
     pub fn line(&mut self, line: &str) {
         let first = |word: &str| line.strip_prefix(word).is_some_and(|rest| rest.starts_with(' '));

@@ -145,11 +145,8 @@ impl Detector {
             return;
         }
         "keep".clone_into(&mut service.verb);
-        let subject = format!(
-            "{} {}",
-            service.name.as_deref().unwrap_or(named.id.as_str()),
-            service.restart_policy
-        );
+        let subject =
+            format!("{} {}", service.name.as_deref().unwrap_or(named.id.as_str()), service.restart_policy);
         let mut finding =
             Finding::new(&rules::RESTART_POLICY_SET, named.at, "file_rename", subject).by(Some(named.who));
         weigh(&service, &mut finding);
@@ -200,9 +197,6 @@ fn compare(finding: &mut Finding, before: Option<&ContainerService>, after: Opti
             finding.reason(0, "what it said before is not known");
         }
     }
-    finding.container_service = Some(ContainerService {
-        verb: "keep".to_owned(),
-        engine: "docker".to_owned(),
-        ..after
-    });
+    finding.container_service =
+        Some(ContainerService { verb: "keep".to_owned(), engine: "docker".to_owned(), ..after });
 }

@@ -134,12 +134,7 @@ impl Detector {
     }
 
     /// conmon's command line, or a runtime's, of a process that begins to run it, or was found running it.
-    pub fn note_bundle(
-        &mut self,
-        handle: Handle,
-        begun: Option<(u64, TaskContext)>,
-        lineage: &Lineage,
-    ) {
+    pub fn note_bundle(&mut self, handle: Handle, begun: Option<(u64, TaskContext)>, lineage: &Lineage) {
         let Some(image) = lineage.image(handle) else { return };
         // Cheap, before any name is compared: only lines with an id, or of a runtime, can say something.
         let Some(recognised) = self.tools.recognise(&image) else { return };
@@ -214,18 +209,20 @@ impl Detector {
         let Some(book) = Book::of(&content.path) else { return true };
         match content.found.end() {
             Found::Regular(file) => {
-                let ad_hoc = bundle.is_some_and(|bundle| {
-                    bundle.engine.is_none() && content.path.starts_with(&bundle.path)
-                });
+                let ad_hoc = bundle
+                    .is_some_and(|bundle| bundle.engine.is_none() && content.path.starts_with(&bundle.path));
                 let found = lookup.booked.read(book, id, &file.content);
                 lookup.engines |= found && !ad_hoc;
                 if file.truncated() && book != Book::Token {
-                    fault(lookup, format!(
-                        "of the {} bytes of {} the first {} were looked at",
-                        file.size,
-                        lossy(&content.path),
-                        file.content.len()
-                    ));
+                    fault(
+                        lookup,
+                        format!(
+                            "of the {} bytes of {} the first {} were looked at",
+                            file.size,
+                            lossy(&content.path),
+                            file.content.len()
+                        ),
+                    );
                 } else if !found && !matches!(book, Book::Storage | Book::Token) {
                     fault(lookup, format!("{} is not what a runtime reads", lossy(&content.path)));
                 }
@@ -275,6 +272,8 @@ impl Detector {
                 lookup.attempt += 1;
                 lookup.second = false;
                 lookup.state = State::Resting;
+                // Alerts wait for the first answer only.
+                self.books.identified.push(id.to_owned());
                 let due = now.saturating_add(*wait);
                 return self.later(due, id.to_owned());
             }
@@ -331,7 +330,7 @@ impl Detector {
             }
             let runtime = container.runtime.as_deref();
             self.look_up(&container.id, Lookup::new(Why::Identity, runtime, None, now), lineage);
-            let young = |lookup: &Lookup| now < lookup.since.saturating_add(WAIT_NS);
+            let young = |lookup: &Lookup| lookup.attempt == 0 && now < lookup.since.saturating_add(WAIT_NS);
             waits |= self.books.lookups.get(&container.id).is_some_and(young);
         }
         waits

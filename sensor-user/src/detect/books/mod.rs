@@ -121,10 +121,8 @@ impl Detector {
             }
             Recognised::ByName(tool) => is_engines_service(process, lineage).then_some(tool),
         }?;
-        let family = matches!(
-            tool.family,
-            Family::ContainerDaemon | Family::ContainerEngine | Family::ContainerTool
-        );
+        let family =
+            matches!(tool.family, Family::ContainerDaemon | Family::ContainerEngine | Family::ContainerTool);
         family.then_some(tool)
     }
 

@@ -16,7 +16,7 @@ use crate::lineage::table::Handle;
 use crate::subject::container::books::shown;
 use crate::subject::container::runtime;
 use crate::subject::container::service::Source;
-use crate::subject::tools::{Family, Tool};
+use crate::subject::tools::{Family, Recognised, Tool};
 
 /// `CLONE_NEWNS`, `CLONE_NEWUSER`, `CLONE_NEWPID` of include/uapi/linux/sched.h.
 const NEW_MOUNTS: u64 = 0x0002_0000;
@@ -142,12 +142,24 @@ impl Detector {
                 && line.nth(1).is_some_and(|parent| Self::is_manager(lineage, parent));
         managers
             || lineage.line(maker).any(|at| {
-                let family = |at| {
-                    let image = lineage.image(at)?;
-                    Some(self.tools.recognise(&image)?.tool().family)
-                };
-                matches!(family(at), Some(Family::Sandbox | Family::ContainerRuntime))
-                    || self.engine(at, lineage).is_some()
+                let Some(image) = lineage.image(at) else { return false };
+                match self.tools.recognise(&image) {
+                    // By its file: the process itself is in another mount namespace by now.
+                    Some(Recognised::ByIdentity(tool)) => matches!(
+                        tool.family,
+                        Family::Sandbox
+                            | Family::ContainerRuntime
+                            | Family::ContainerDaemon
+                            | Family::ContainerEngine
+                            | Family::ContainerTool
+                    ),
+                    // snapd executes the one in its own snap.
+                    Some(Recognised::ByName(tool)) => {
+                        tool.name == "snap-confine" && image.exe.starts_with(b"/snap/")
+                            || self.engine(at, lineage).is_some()
+                    }
+                    None => false,
+                }
             })
     }
 

@@ -232,8 +232,10 @@ fn severities_have_one_name_and_ascend() {
 #[test]
 fn images_are_split_as_references_are() {
     let split = |reference: &str| {
-        let identity =
-            actor::ContainerIdentity { image: Some(reference.to_owned()), ..actor::ContainerIdentity::default() };
+        let identity = actor::ContainerIdentity {
+            image: Some(reference.to_owned()),
+            ..actor::ContainerIdentity::default()
+        };
         let image = image(&identity).expect("a name");
         (image.name.unwrap_or_default().to_owned(), image.tag.concat())
     };

@@ -111,8 +111,14 @@ mod tests {
     #[test]
     fn engines_and_hands_start_alike() {
         for (line, expected) in [
-            ("runc --root /run/docker/runtime-runc/moby --log /x/log.json --log-format json --systemd-cgroup create --bundle /run/b --pid-file /run/b/init.pid abc", ("create", "abc", "/run/b")),
-            ("/usr/bin/crun --systemd-cgroup create --bundle /var/b/userdata --pid-file x cdef", ("create", "cdef", "/var/b/userdata")),
+            (
+                "runc --root /run/docker/runtime-runc/moby --log /x/log.json --log-format json --systemd-cgroup create --bundle /run/b --pid-file /run/b/init.pid abc",
+                ("create", "abc", "/run/b"),
+            ),
+            (
+                "/usr/bin/crun --systemd-cgroup create --bundle /var/b/userdata --pid-file x cdef",
+                ("create", "cdef", "/var/b/userdata"),
+            ),
             ("runc run evil", ("run", "evil", "/root/x")),
             ("runc run -d -b bundle evil", ("run", "evil", "/root/x/bundle")),
             ("runc --debug run --bundle=/srv/b --keep evil", ("run", "evil", "/srv/b")),
@@ -120,7 +126,15 @@ mod tests {
             let (verb, id, bundle) = expected;
             assert_eq!(start(line), Some((verb, id.to_owned(), bundle.to_owned())), "{line}");
         }
-        for other in ["runc", "runc init", "runc list", "runc --root run", "runc run", "runc run -b", "runc exec evil sh"] {
+        for other in [
+            "runc",
+            "runc init",
+            "runc list",
+            "runc --root run",
+            "runc run",
+            "runc run -b",
+            "runc exec evil sh",
+        ] {
             assert_eq!(start(other), None, "{other}");
         }
     }

@@ -121,9 +121,9 @@ pub fn host_config(json: &[u8], booked: &mut Booked) -> bool {
                     option(service, "mount", &format!("type={kind},source={source},target={target}"));
                 }
             }
-            "Devices" => value::<Vec<Device>>(text)
-                .iter()
-                .for_each(|device| option(service, "device", &device.host)),
+            "Devices" => {
+                value::<Vec<Device>>(text).iter().for_each(|device| option(service, "device", &device.host))
+            }
             _ => {}
         }
     });

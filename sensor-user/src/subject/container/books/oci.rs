@@ -231,14 +231,17 @@ fn own_files(mount: &Mount, booked: &mut Booked) {
     let Some(source) = host_path(&mount.source) else { return };
     if matches!(mount.destination.as_str(), "/etc/hosts" | "/etc/hostname" | "/etc/resolv.conf") {
         let directory = source.rsplit_once('/').map(|(directory, _)| directory);
-        let docker = directory.filter(|path| {
-            path.rsplit_once("/containers/").is_some_and(|(_, id)| super::is_id(id))
-        });
+        let docker =
+            directory.filter(|path| path.rsplit_once("/containers/").is_some_and(|(_, id)| super::is_id(id)));
         if let Some(directory) = docker {
             booked.docker_directory = Some(directory.as_bytes().to_vec());
         }
     }
-    let at = mount.destination.trim_end_matches('/').replacen("/run/", "/var/run/", usize::from(mount.destination.starts_with("/run/")));
+    let at = mount.destination.trim_end_matches('/').replacen(
+        "/run/",
+        "/var/run/",
+        usize::from(mount.destination.starts_with("/run/")),
+    );
     if at == TOKEN {
         booked.token = Some(format!("{source}/token").into_bytes());
     }

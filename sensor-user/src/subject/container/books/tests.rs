@@ -71,7 +71,10 @@ fn a_bundle_alone_says_what_is_given_of_the_host() {
     assert_eq!(access(&podman), (Some(Grant::Full), vec!["--privileged", "--pid=host"]));
     let by_hand = read("x", &[(Book::Bundle, fixture!("runc-spec.json"))]);
     assert_eq!(access(&by_hand), (Some(Grant::Partial), vec!["--security-opt=seccomp=unconfined"]));
-    assert_eq!((by_hand.service.command, by_hand.service.user), (vec!["sh".to_owned()], Some("0:0".to_owned())));
+    assert_eq!(
+        (by_hand.service.command, by_hand.service.user),
+        (vec!["sh".to_owned()], Some("0:0".to_owned()))
+    );
 }
 
 #[test]
@@ -80,7 +83,9 @@ fn containers_without_anything_of_the_host_have_no_policy() {
     assert_eq!((access(&plain), plain.service.comes_back()), ((None, vec![]), false));
     let privileged = read(OTHER, &[(Book::DockerHostConfig, fixture!("docker-privileged-hostconfig.json"))]);
     assert_eq!(access(&privileged).0, Some(Grant::Full));
-    assert!(access(&privileged).1.contains(&"--privileged") && access(&privileged).1.contains(&"--network=host"));
+    assert!(
+        access(&privileged).1.contains(&"--privileged") && access(&privileged).1.contains(&"--network=host")
+    );
 }
 
 #[test]
@@ -105,7 +110,9 @@ fn podman_is_known_by_the_list_and_the_bundle() {
 #[test]
 fn conmon_is_told_id_bundle_and_name() {
     let bundle = format!("/var/lib/containers/storage/overlay-containers/{PODMAN_WEB}/userdata");
-    let line = format!("/usr/bin/conmon --api-version 1 -c {PODMAN_WEB} -u {PODMAN_WEB} -r /usr/bin/crun -b {bundle} -p x -n pweb -s -c other");
+    let line = format!(
+        "/usr/bin/conmon --api-version 1 -c {PODMAN_WEB} -u {PODMAN_WEB} -r /usr/bin/crun -b {bundle} -p x -n pweb -s -c other"
+    );
     let monitor = podman::conmon(line.split(' ').map(str::as_bytes)).expect("a monitor");
     assert_eq!((monitor.id, monitor.bundle, monitor.name), (PODMAN_WEB, bundle.as_bytes(), Some("pweb")));
     for other in ["conmon --version", "conmon -c short -b /x", "conmon -c", ""] {
@@ -129,12 +136,15 @@ fn kubernetes_is_known_by_annotations_and_paths() {
         }
     );
     assert_eq!(access(&booked), (Some(Grant::Full), vec!["-v /etc/systemd/system:/host/systemd"]));
-    let token = format!(
-        "/var/lib/kubelet/pods/{uid}/volumes/kubernetes.io~projected/kube-api-access-x7k2p/token"
-    );
+    let token =
+        format!("/var/lib/kubelet/pods/{uid}/volumes/kubernetes.io~projected/kube-api-access-x7k2p/token");
     assert_eq!(booked.token.as_deref(), Some(token.as_bytes()));
     // {"iss":"x","sub":"system:serviceaccount:shop:web-sa"}
-    booked.read(Book::Token, OTHER, b"h.eyJpc3MiOiJ4Iiwic3ViIjoic3lzdGVtOnNlcnZpY2VhY2NvdW50OnNob3A6d2ViLXNhIn0");
+    booked.read(
+        Book::Token,
+        OTHER,
+        b"h.eyJpc3MiOiJ4Iiwic3ViIjoic3lzdGVtOnNlcnZpY2VhY2NvdW50OnNob3A6d2ViLXNhIn0",
+    );
     assert_eq!(booked.identity.service_account.as_deref(), Some("web-sa"));
 
     let booked = read(OTHER, &[(Book::Bundle, fixture!("crio-pod-bundle.json"))]);
@@ -202,7 +212,9 @@ fn candidates_fit_the_engine() {
     assert!(!docker.contains("k8s.io") && !docker.contains("overlay-containers"), "{docker}");
     let bundle = format!("/home/ada/.local/share/containers/storage/overlay-containers/{WEB}/userdata");
     let rootless = text(candidates(WEB, Some("podman"), Some(bundle.as_bytes())));
-    assert!(rootless.contains("/home/ada/.local/share/containers/storage/overlay-containers/containers.json"));
+    assert!(
+        rootless.contains("/home/ada/.local/share/containers/storage/overlay-containers/containers.json")
+    );
     assert!(rootless.ends_with(&format!("{bundle}/config.json\n/home/ada/.local/share/containers/storage/overlay-containers/containers.json")), "{rootless}");
     assert!(candidates(WEB, None, None).len() < 20);
     for path in candidates(WEB, None, Some(b"/srv/bundle")) {
