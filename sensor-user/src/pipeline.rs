@@ -60,7 +60,7 @@ pub struct Stats {
     /// What became of clients' streams to service managers and container engines.
     pub streams: StreamStats,
     /// The bounded tables.
-    pub tables: [Table; 12],
+    pub tables: [Table; 14],
 }
 
 /// A bounded table.
@@ -138,6 +138,10 @@ impl Pipeline {
         // Processors overtake one another by a little; time does not go back for it.
         self.now = self.now.max(header.boottime_ns);
         self.collapse.expire(self.now, out);
+        if self.detector.next_deadline().is_some_and(|due| due <= self.now) {
+            let findings = &mut self.findings;
+            self.detector.expire(self.now, &mut self.lineage, &mut |finding| findings.push(finding));
+        }
         self.take_up(header.boottime_ns, event);
         self.conclude(out);
         Ok(())
@@ -152,12 +156,20 @@ impl Pipeline {
             Event::Exec(event) => {
                 if let Some(handle) = lineage.exec(&event) {
                     findings.extend(detector.exec(&event, handle, lineage));
+                    detector.container_executed(&event, handle, lineage);
+                    findings.extend(detector.in_new_namespaces(&event, handle, lineage));
                     detector.service_started(&event, handle, lineage);
                 }
             }
             Event::Exit(record) => lineage.exit(&record),
-            Event::Cgroup(event) => lineage.set_cgroup(event.record.value, until_nul(event.path)),
-            Event::Namespace(record) => lineage.update_known(&record.task),
+            Event::Cgroup(event) => {
+                lineage.set_cgroup(event.record.value, until_nul(event.path));
+                detector.group_made(&event, lineage);
+            }
+            Event::Namespace(record) => {
+                lineage.update_known(&record.task);
+                detector.namespaces_made(&record);
+            }
             Event::Ipc(event) => detector.sent(&event, lineage, &mut |finding| findings.push(finding)),
             Event::User(_, record) => self.take_up_user(time, record),
         }
@@ -174,11 +186,15 @@ impl Pipeline {
                 if let Some(handle) = lineage.snapshot(&snapshot) {
                     detector.executed(0, handle, lineage);
                     detector.note_running(handle, lineage);
+                    detector.note_bundle(handle, None, lineage);
                 }
             }
             UserRecord::Watch(watch) => detector.watch(watch),
             UserRecord::Tick => {}
-            UserRecord::CgroupSnapshot(cgroup) => lineage.set_cgroup(cgroup.id, cgroup.path.as_bytes()),
+            UserRecord::CgroupSnapshot(cgroup) => {
+                lineage.set_cgroup(cgroup.id, cgroup.path.as_bytes());
+                detector.group_found(cgroup.path.as_bytes(), time, lineage);
+            }
             UserRecord::Users(users) => {
                 detector.set_homes(users.homes);
                 lineage.set_users(users.names);
@@ -196,6 +212,7 @@ impl Pipeline {
             UserRecord::Surveyed(surveyed) => {
                 self.findings.extend(detector.surveyed(surveyed.id));
                 detector.looked_into(time, surveyed.id, &mut |finding| self.completed.push(finding));
+                detector.books_read(time, surveyed.id, lineage, &mut |finding| self.findings.push(finding));
             }
             UserRecord::FileContent(content) => {
                 detector.content(time, &content, &mut |finding| self.completed.push(finding));
@@ -209,9 +226,14 @@ impl Pipeline {
                 self.found[rule] += 1;
             }
         }
-        for finding in self.findings.drain(..).chain(self.completed.drain(..)) {
+        for mut finding in self.findings.drain(..).chain(self.completed.drain(..)) {
             let (actor, reasons) = self.detector.describe(&finding, &mut self.lineage);
+            finding.awaits_identity = self.detector.await_identity(&actor, self.now, &self.lineage);
             self.collapse.add(finding, actor, reasons, self.now, out);
+        }
+        for id in self.detector.identified() {
+            let identity = self.lineage.containers_mut().identity(&id).cloned();
+            self.collapse.identified(&id, identity.as_ref(), self.now, out);
         }
     }
 
@@ -234,7 +256,7 @@ impl Pipeline {
     /// When something is due, on `CLOCK_BOOTTIME` in nanoseconds. Unless another record of that time or a later one
     /// comes by itself, the caller feeds a [`kind::TICK`] then.
     pub fn next_deadline(&self) -> Option<u64> {
-        self.collapse.next_deadline()
+        [self.collapse.next_deadline(), self.detector.next_deadline()].into_iter().flatten().min()
     }
 
     /// The figures.
@@ -249,6 +271,8 @@ impl Pipeline {
         let (followed, followed_max, unfollowed) = self.detector.followed_files();
         let (units, units_max, unit_bytes, units_refused) = self.detector.unit_files();
         let (awaited, awaited_max, passed_over) = self.detector.awaited_contents();
+        let (lookups, lookups_max, unresolved) = self.detector.container_lookups();
+        let containers = self.lineage.containers();
         let plain = |name, entries, capacity| Table { name, entries, capacity, bytes: 0, evicted: 0 };
         Stats {
             received: self.received,
@@ -272,6 +296,12 @@ impl Pipeline {
                     evicted: cgroups.evicted(),
                     ..plain("cgroups", cgroups.len(), cgroups.capacity())
                 },
+                Table {
+                    bytes: containers.bytes(),
+                    evicted: containers.evicted(),
+                    ..plain("containers", containers.len(), containers.capacity())
+                },
+                Table { evicted: unresolved, ..plain("container_lookups", lookups, lookups_max) },
                 Table {
                     bytes: watches.bytes(),
                     evicted: watches.refused(),

@@ -2,7 +2,7 @@
 #
 # Lines that the host understands (xtask/src/test/e2e): `step NAME TIME`, `fact NAME VALUE`, `ok NAME`,
 # `not ok NAME: EVIDENCE`, `alert JSON`, `entry JSON`, `metric LINE`, `pretty LINE`,
-# `recording BASE64`, `change PATH TIME` (a change of a file that ended then, in nanoseconds). All else is talk, shown where something fails.
+# `recording BASE64`, `container FILE ID NAME IMAGE` (one that wrote the file), `change PATH TIME` (a change of a file that ended then, in nanoseconds). All else is talk, shown where something fails.
 # shellcheck shell=bash
 
 state=/run/e2e

@@ -10,9 +10,10 @@ docker run --rm --privileged --name way-nsenter --pid host box sh -c "nsenter -t
 step way.docker-root
 docker run --rm --privileged --name way-root --pid host box sh -c "$unit >/proc/1/root/etc/systemd/system/way-docker-root.service"
 step way.docker-cp
+printf '[Service]\nExecStart=/opt/suite/agent\n' >/opt/suite/way-cp.service
 docker run --detach --name way-cp --volume /etc:/mnt box sleep 1000 >/dev/null
-docker cp --quiet /opt/suite/way-symlink.service way-cp:/mnt/systemd/system/way-docker-cp.service 2>/dev/null ||
-    docker cp /opt/suite/way-symlink.service way-cp:/mnt/systemd/system/way-docker-cp.service
+docker cp --quiet /opt/suite/way-cp.service way-cp:/mnt/systemd/system/way-docker-cp.service 2>/dev/null ||
+    docker cp /opt/suite/way-cp.service way-cp:/mnt/systemd/system/way-docker-cp.service
 step way.docker-exec
 docker exec way-cp sh -c "$unit >/mnt/systemd/system/way-docker-exec.service"
 docker rm --force way-cp >/dev/null

@@ -2,6 +2,7 @@
 
 mod apt;
 mod bench;
+mod containers;
 mod ebpf;
 mod fuzz;
 mod matrix;
@@ -42,6 +43,7 @@ enum Command {
     Test(test::Args),
     BuildEbpf(ebpf::Args),
     Bench(bench::Args),
+    Containers(containers::Args),
     Matrix(matrix::Args),
     Fuzz(fuzz::Args),
     Vm(vm::Args),
@@ -54,6 +56,7 @@ fn main() -> anyhow::Result<()> {
         Command::Test(args) => test::main(&args),
         Command::BuildEbpf(args) => ebpf::main(&args),
         Command::Bench(args) => bench::main(&args),
+        Command::Containers(args) => containers::main(&args),
         Command::Matrix(args) => matrix::main(&args),
         Command::Fuzz(args) => fuzz::main(&args),
         Command::Vm(args) => vm::main(&args),

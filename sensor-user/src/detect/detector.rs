@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use sensor_common::limits::WATCH_ENTRIES;
 use sensor_common::record::{FileRecord, flags};
 
+use super::books::Books;
 use super::budget::Budget;
 use super::client::Clients;
 use super::effects::Effects;
@@ -69,6 +70,8 @@ pub struct Detector {
     pub(super) awaiting: Recent<Vec<u8>, Vec<Awaiting>>,
     /// Findings about directories that are being read, by the survey that reads them.
     pub(super) directories: Recent<u64, Vec<Looked>>,
+    /// What engines know of containers.
+    pub(super) books: Books,
     /// For putting units together.
     pub(super) budget: Budget,
     /// Files that are to be read.
@@ -108,6 +111,7 @@ impl Default for Detector {
             written: Recent::new(FILES_MAX),
             awaiting: Recent::new(AWAITED_MAX),
             directories: Recent::new(DIRECTORIES_MAX),
+            books: Books::default(),
             budget: Budget::default(),
             wants: Vec::new(),
             path: Vec::new(),

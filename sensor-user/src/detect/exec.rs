@@ -81,6 +81,7 @@ impl Detector {
         // podman and nerdctl do it themselves; of the others the request follows, which knows more.
         let remote = !matches!(known.map(|tool| tool.name), Some("podman" | "nerdctl"));
         finding.phase = if remote { Phase::Held } else { Phase::Complete };
+        self.engine_asked(exec.record.header.boottime_ns, &service);
         finding.container_service = Some(service);
         self.engines.told(&finding, process, known.is_none());
         Some(finding)

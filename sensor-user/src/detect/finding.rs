@@ -63,6 +63,8 @@ pub struct Finding {
     /// What the file says is still to come, as another finding of the same subject: until then it is held, whatever
     /// the phase.
     pub awaits_content: bool,
+    /// Who its container, or its client's, is, is still to come: until then it is held as well.
+    pub awaits_identity: bool,
     /// A subject whose held finding this one completes: a file that is renamed when it is finished.
     pub completes: Option<String>,
     /// How many things it counts: lost records.
@@ -88,6 +90,7 @@ impl Finding {
             reasons: Vec::new(),
             phase: Phase::Complete,
             awaits_content: false,
+            awaits_identity: false,
             completes: None,
             quantity: 1,
         }

@@ -156,6 +156,8 @@ pub enum WatchClass {
     Schedule,
     /// Kernel modules to load, and commands run instead (modules-load.d(5), modprobe.d(5)).
     KernelModules,
+    /// Where container engines keep what they know of their containers.
+    EngineState,
     /// The file at the end of a unit's name that is a link: watched because of the link.
     LinkedUnit,
     /// The directory at the end of a `.d`, `.wants` or such directory that is a link: watched because of the link.

@@ -11,7 +11,7 @@ use crate::detect::rule::Severity;
 use crate::detect::{rules, score};
 use crate::event::user::Host;
 use crate::incident::alert::Reason;
-use crate::lineage::actor::Actor;
+use crate::lineage::actor::{Actor, ContainerIdentity};
 
 /// Incidents whose repeats are counted.
 const WINDOWS_MAX: usize = 4096;
@@ -124,6 +124,19 @@ impl Collapse {
         self.tell_all(&mut ready, now, out);
     }
 
+    /// Who a container is became known, as far as it can be: what waits for that alone can go.
+    pub fn identified(
+        &mut self,
+        id: &str,
+        identity: Option<&Box<ContainerIdentity>>,
+        now: u64,
+        out: &mut Vec<Alert>,
+    ) {
+        let mut ready = std::mem::take(&mut self.ready);
+        self.held.identified(id, identity, &mut ready);
+        self.tell_all(&mut ready, now, out);
+    }
+
     /// Brings out what is due at `now`.
     pub fn expire(&mut self, now: u64, out: &mut Vec<Alert>) {
         if self.held.next_deadline().is_some_and(|deadline| deadline <= now) {
@@ -229,7 +242,7 @@ impl Collapse {
     fn tell(&mut self, incident: Incident, collapsed: u64, out: &mut Vec<Alert>) {
         let id = identity::id(&self.host.boot_id, &incident, collapsed);
         let summary = summary::summary(&incident, collapsed);
-        let Incident { finding, actor, reasons, actions } = incident;
+        let Incident { finding, actor, reasons, actions, .. } = incident;
         if let Some(rule) = rules::index(finding.rule) {
             self.alerts[rule] += 1;
         }

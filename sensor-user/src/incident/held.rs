@@ -7,7 +7,7 @@ use super::alert::Reason;
 use super::weight::weight;
 use crate::detect::finding::{Finding, Phase};
 use crate::detect::rules;
-use crate::lineage::actor::Actor;
+use crate::lineage::actor::{Actor, ContainerIdentity};
 
 /// A finding with its actor, and the actions that it consists of.
 #[derive(Clone, Debug)]
@@ -20,13 +20,34 @@ pub struct Incident {
     pub reasons: Vec<Reason>,
     /// What was seen, oldest first, each once.
     pub actions: Vec<&'static str>,
+    /// It is complete but for who its container is.
+    waits_for_identity: bool,
 }
 
 impl Incident {
     /// Of one record.
     pub fn new(finding: Finding, actor: Actor, reasons: Vec<Reason>) -> Self {
         let actions = vec![finding.action];
-        Self { finding, actor, reasons, actions }
+        Self { finding, actor, reasons, actions, waits_for_identity: false }
+    }
+
+    /// Names the containers of this id. Whether there is one.
+    fn identify(&mut self, id: &str, identity: Option<&Box<ContainerIdentity>>) -> bool {
+        let client = self.actor.on_behalf_of.as_mut().and_then(|client| client.container.as_mut());
+        let mut found = false;
+        for container in self.actor.container.iter_mut().chain(client).filter(|container| container.id == id)
+        {
+            found = true;
+            if let (None, Some(identity)) = (&container.identity, identity) {
+                container.identity = Some(identity.clone());
+            }
+        }
+        found
+    }
+
+    fn is_identified(&self) -> bool {
+        let client = self.actor.on_behalf_of.as_ref().and_then(|client| client.container.as_ref());
+        self.actor.container.iter().chain(client).all(|container| container.identity.is_some())
     }
 
     /// The same, with the actions on a file that this one gives its final name.
@@ -88,6 +109,10 @@ impl Incident {
         }
         if self.actor.process.incomplete && !actor.process.incomplete {
             self.actor = actor;
+        } else if let (Some(own), Some(later)) = (&mut self.actor.container, actor.container) {
+            if own.id == later.id && own.identity.is_none() {
+                own.identity = later.identity;
+            }
         }
     }
 }
@@ -158,6 +183,7 @@ impl Held {
     /// Takes up a finding. `ready` receives what need not be held any longer, in the order in which it happened.
     pub fn add(&mut self, finding: Finding, actor: Actor, reasons: Vec<Reason>, ready: &mut Vec<Incident>) {
         let (phase, awaits_content) = (finding.phase, finding.awaits_content);
+        let awaits_identity = finding.awaits_identity;
         let held = self.matching(&finding, &actor);
         let finished = self.finished_by(&finding).and_then(|age| self.take(age));
         let age = match (phase, held) {
@@ -176,7 +202,11 @@ impl Held {
             (_, None) => self.hold(Incident::completing(finished, finding, actor, reasons)),
         };
         if phase != Phase::Held && !awaits_content {
-            ready.extend(self.take(age));
+            let identified = !awaits_identity || self.by_age.get(&age).is_some_and(|own| own.is_identified());
+            match self.by_age.get_mut(&age) {
+                Some(incident) if !identified => incident.waits_for_identity = true,
+                _ => ready.extend(self.take(age)),
+            }
         }
         while self.bytes > self.bytes_max {
             let Some(oldest) = self.by_age.keys().next().copied() else { return };
@@ -223,6 +253,27 @@ impl Held {
         self.bytes -= weight(&incident);
         self.index.remove(&key(&incident.finding));
         Some(*incident)
+    }
+
+    /// Names a container wherever it is; what waits for nothing else can go.
+    pub fn identified(
+        &mut self,
+        id: &str,
+        identity: Option<&Box<ContainerIdentity>>,
+        ready: &mut Vec<Incident>,
+    ) {
+        let mut complete = Vec::new();
+        for (age, incident) in &mut self.by_age {
+            self.bytes -= weight(incident);
+            let named = incident.identify(id, identity);
+            self.bytes += weight(incident);
+            if named && incident.waits_for_identity {
+                complete.push(*age);
+            }
+        }
+        for age in complete {
+            ready.extend(self.take(age));
+        }
     }
 
     /// Hands over what is due at `now`.

@@ -6,6 +6,7 @@ use super::held::Incident;
 use crate::detect::rules;
 use crate::lineage::actor::{Actor, Process, Requester, User};
 use crate::subject::adjacent;
+use crate::subject::container::service::Source;
 use crate::subject::service::{File, Unit, UnitPart};
 
 /// The sentence: who, did what, where; and who probably asked for it.
@@ -40,7 +41,7 @@ fn actor(incident: &Incident) -> String {
     let Actor { process, login_user, container, .. } = &incident.actor;
     let mut text = person(process, login_user.as_ref());
     if let Some(container) = container {
-        let _infallible = write!(text, " in container {}", container.id.get(..12).unwrap_or(&container.id));
+        let _infallible = write!(text, " in container {}", container.title());
     }
     text
 }
@@ -68,7 +69,7 @@ fn user(user: &User) -> String {
 
 fn deed(incident: &Incident) -> String {
     let finding = &incident.finding;
-    if let Some(service) = &finding.container_service {
+    if let Some(service) = finding.container_service.as_ref().filter(|_| finding.file.is_none()) {
         let what = match (&service.name, &service.image) {
             (Some(name), _) if service.verb == "create volume" => name.clone(),
             (Some(name), _) if finding.rule.id == rules::SWARM_SERVICE_CREATED.id => {
@@ -79,7 +80,11 @@ fn deed(incident: &Incident) -> String {
             (None, Some(image)) => format!("a container of {image}"),
             (None, None) => "a container".to_owned(),
         };
-        let mut text = format!("asked {} to {} {what}", service.engine, service.verb);
+        let mut text = match service.source {
+            Source::State => format!("keeps {what}"),
+            Source::Bundle => format!("started {what}, which no engine knows"),
+            _ => format!("asked {} to {} {what}", service.engine, service.verb),
+        };
         let access = service.access.options().collect::<Vec<_>>().join(" ");
         let given = [
             Some(format!("restart policy {}", service.restart_policy)).filter(|_| service.comes_back()),
@@ -90,6 +95,12 @@ fn deed(incident: &Incident) -> String {
             let _infallible = write!(text, " with {given}");
         }
         return text;
+    }
+    if finding.rule.id == rules::CONTAINER_UNBOOKED.id {
+        return match finding.subject.strip_prefix("container ") {
+            Some(id) => format!("runs as container {}, which no engine knows", id.get(..12).unwrap_or(id)),
+            None => format!("runs {} as a container that no engine knows", finding.subject),
+        };
     }
     let asks = [&rules::REQUEST_FROM_CONTAINER, &rules::MANAGER_ENVIRONMENT_SET, &rules::UNIT_MOUNTED_INTO];
     if asks.iter().any(|rule| rule.id == finding.rule.id) {
@@ -183,6 +194,9 @@ fn what(unit: &Unit, leaf: &str, directory: &str) -> String {
         UnitPart::RunlevelLink => format!("runlevel link {leaf}"),
         UnitPart::RcLocal => leaf.to_owned(),
         UnitPart::Directory => format!("directory {leaf}"),
+        UnitPart::EngineState if name != leaf => {
+            format!("{leaf} of container {}", name.get(..12).unwrap_or(name))
+        }
         UnitPart::Program => format!("program {leaf} of a service"),
         UnitPart::Other => format!("file {leaf}"),
         part => match adjacent::of_part(part) {

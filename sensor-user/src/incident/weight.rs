@@ -3,14 +3,14 @@
 
 use super::held::Incident;
 use crate::detect::score::Reason;
-use crate::lineage::actor::{Container, Process, User};
+use crate::lineage::actor::{Container, ContainerIdentity, Process, User};
 
 /// What an allocation takes beside its bytes: glibc's header of 8, and rounding to 16.
 const ALLOCATION: usize = 16;
 
 /// Bytes that an incident holds, itself included. An estimate to about a tenth.
 pub fn weight(incident: &Incident) -> usize {
-    let Incident { finding, actor, reasons, actions } = incident;
+    let Incident { finding, actor, reasons, actions, .. } = incident;
     let file = finding.file.as_ref().map_or(0, |file| {
         text(&file.path) + option(file.other_path.as_ref(), text) + option(file.target.as_ref(), text)
     });
@@ -70,7 +70,10 @@ fn user(user: &User) -> usize {
 }
 
 fn container(container: &Container) -> usize {
-    text(&container.id) + option(container.runtime.as_ref(), text)
+    let identity = container.identity.as_ref().map_or(0, |identity| {
+        ALLOCATION + size_of::<ContainerIdentity>() + identity.heap_bytes() + 8 * ALLOCATION
+    });
+    text(&container.id) + option(container.runtime.as_ref(), text) + identity
 }
 
 fn reason(reason: &Reason) -> usize {

@@ -56,6 +56,80 @@ pub struct Container {
     pub id: String,
     /// `docker`, `podman`, `containerd`, `cri-o`; `None` where the path does not tell.
     pub runtime: Option<String>,
+    /// What its engine's files call it; `None` where they were not read, or say nothing.
+    pub identity: Option<Box<ContainerIdentity>>,
+}
+
+/// What an engine's own files say that a container is. What they do not say is `None` or empty; each text is bounded
+/// by [`IDENTITY_TEXT_MAX`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ContainerIdentity {
+    /// Name given by whoever made it, or by the engine.
+    pub name: Option<String>,
+    /// The image as it was named: `registry/repository:tag`.
+    pub image: Option<String>,
+    /// The image's digest or id (`sha256:...`).
+    pub digest: Option<String>,
+    /// Labels, by key; [`LABELS_MAX`] at most.
+    pub labels: Vec<(String, String)>,
+    /// Of a Kubernetes pod, or podman's.
+    pub pod: Option<String>,
+    /// The pod's namespace.
+    pub namespace: Option<String>,
+    /// The pod's uid.
+    pub pod_uid: Option<String>,
+    /// The pod's service account.
+    pub service_account: Option<String>,
+}
+
+/// Bytes of each text of a [`ContainerIdentity`].
+pub const IDENTITY_TEXT_MAX: usize = 512;
+/// Labels of a [`ContainerIdentity`].
+pub const LABELS_MAX: usize = 32;
+
+impl ContainerIdentity {
+    /// Whether nothing is said.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Bytes on the heap, about: texts with their capacity.
+    #[must_use]
+    pub fn heap_bytes(&self) -> usize {
+        let texts = [
+            &self.name,
+            &self.image,
+            &self.digest,
+            &self.pod,
+            &self.namespace,
+            &self.pod_uid,
+            &self.service_account,
+        ];
+        let labels: usize = self.labels.iter().map(|(key, value)| key.capacity() + value.capacity()).sum();
+        texts.into_iter().flatten().map(String::capacity).sum::<usize>()
+            + self.labels.capacity() * size_of::<(String, String)>()
+            + labels
+    }
+}
+
+impl Container {
+    /// What a sentence calls it: `web (nginx:1.25)`, or the beginning of its id.
+    #[must_use]
+    pub fn title(&self) -> String {
+        let short = self.id.get(..12).unwrap_or(&self.id);
+        let Some(identity) = &self.identity else { return short.to_owned() };
+        let name = match (&identity.pod, &identity.name) {
+            (Some(pod), Some(name)) => format!("{name} of pod {pod}"),
+            (_, Some(name)) => name.clone(),
+            (Some(pod), None) => format!("{short} of pod {pod}"),
+            (None, None) => short.to_owned(),
+        };
+        match &identity.image {
+            Some(image) => format!("{name} ({image})"),
+            None => name,
+        }
+    }
 }
 
 /// The process that acted, and everything that stands behind it.

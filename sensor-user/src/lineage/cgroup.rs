@@ -156,7 +156,7 @@ pub fn container(path: &[u8]) -> Option<Container> {
 }
 
 fn new_container(id: &[u8], runtime: Option<&str>) -> Container {
-    Container { id: lossy(id).into_owned(), runtime: runtime.map(str::to_owned) }
+    Container { id: lossy(id).into_owned(), runtime: runtime.map(str::to_owned), identity: None }
 }
 
 fn is_id(name: &[u8]) -> bool {

@@ -27,9 +27,9 @@ impl Lineage {
             ancestors_truncated,
             login_user: self.login_user(task.loginuid),
             session: Some(task.session_id).filter(|session| *session != u32::MAX),
-            container: cgroup::container(path),
             unit: cgroup::unit(path),
             cgroup: lossy(path).into_owned(),
+            container: self.container(task.cgroup_id),
             foreign_mount_namespace: self.is_foreign(task.mnt_ns),
             on_behalf_of: None,
         }
@@ -52,9 +52,20 @@ impl Lineage {
         })
     }
 
-    /// The container that a control group belongs to.
-    pub fn container(&self, cgroup_id: u64) -> Option<Container> {
-        cgroup::container(self.cgroups.path(cgroup_id)?)
+    /// The container that a control group belongs to, with its identity as far as that is known.
+    pub fn container(&mut self, cgroup_id: u64) -> Option<Container> {
+        let mut container = self.container_id(cgroup_id)?;
+        container.identity = self.containers.identity(&container.id).cloned();
+        Some(container)
+    }
+
+    /// The same, without its identity.
+    pub fn container_id(&self, cgroup_id: u64) -> Option<Container> {
+        if let Some(container) = self.cgroups.path(cgroup_id).and_then(cgroup::container) {
+            return Some(container);
+        }
+        let (id, runtime) = self.containers.of_group(cgroup_id)?;
+        Some(Container { id: id.to_owned(), runtime: Some(runtime.to_owned()), identity: None })
     }
 
     /// Another mount namespace than PID 1's; `false` where either is unknown.

@@ -4,6 +4,7 @@
 
 pub mod actor;
 pub mod cgroup;
+pub mod containers;
 pub mod image;
 pub mod table;
 
@@ -14,6 +15,7 @@ use std::collections::BTreeMap;
 use sensor_common::record::{ExitRecord, ForkRecord, TaskContext, flags};
 
 use self::cgroup::Cgroups;
+use self::containers::Containers;
 use self::image::{Image, ImageId, Images};
 use self::table::{ENDED, Entry, Handle, KERNEL, Table};
 use crate::event::decode::ExecEvent;
@@ -36,11 +38,23 @@ pub struct Limits {
     pub cgroups: usize,
     /// Bytes of control groups' paths.
     pub cgroup_bytes: usize,
+    /// Containers whose identity is kept.
+    pub containers: usize,
+    /// Bytes of these identities.
+    pub container_bytes: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { processes: 65_536, ended: 4096, image_bytes: 6 << 20, cgroups: 16_384, cgroup_bytes: 2 << 20 }
+        Self {
+            processes: 65_536,
+            ended: 4096,
+            image_bytes: 6 << 20,
+            cgroups: 16_384,
+            cgroup_bytes: 2 << 20,
+            containers: 4096,
+            container_bytes: 2 << 20,
+        }
     }
 }
 
@@ -50,6 +64,7 @@ pub struct Lineage {
     table: Table,
     images: Images,
     cgroups: Cgroups,
+    containers: Containers,
     users: BTreeMap<u32, String>,
     init_mnt_ns: u32,
     init: Option<Handle>,
@@ -64,6 +79,7 @@ impl Lineage {
             table: Table::new(limits.processes, limits.ended),
             images: Images::new(limits.image_bytes),
             cgroups: Cgroups::new(limits.cgroups, limits.cgroup_bytes),
+            containers: Containers::new(limits.containers, limits.container_bytes),
             users: BTreeMap::new(),
             init_mnt_ns: 0,
             init: None,
@@ -84,6 +100,16 @@ impl Lineage {
     /// The control groups, for their figures.
     pub fn cgroups(&self) -> &Cgroups {
         &self.cgroups
+    }
+
+    /// What is known of containers.
+    pub fn containers(&self) -> &Containers {
+        &self.containers
+    }
+
+    /// The same, to be told more.
+    pub fn containers_mut(&mut self) -> &mut Containers {
+        &mut self.containers
     }
 
     /// The name of a user.

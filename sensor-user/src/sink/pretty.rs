@@ -11,7 +11,7 @@ use super::text::{command_line, prefix, printable};
 use super::{Counts, Rendered, Sink, SinkError, Status, ecs};
 use crate::detect::rule::Severity;
 use crate::incident::alert::Alert;
-use crate::lineage::actor::{Process, User};
+use crate::lineage::actor::{Container, Process, User};
 use crate::subject::adjacent;
 
 /// Bytes of a command line that are shown; the other sinks have all of it.
@@ -69,6 +69,9 @@ pub fn render(alert: &Alert, colour: bool) -> String {
     page.text
 }
 
+/// Bytes of a container's labels that a page shows.
+const LABELS_SHOWN: usize = 400;
+
 struct Page {
     text: String,
     colour: bool,
@@ -91,6 +94,7 @@ impl Page {
         if let Some(container) = &alert.actor.container {
             let runtime = container.runtime.as_deref().unwrap_or("unknown runtime");
             self.line("container", format_args!("{} ({})", printable(&container.id), printable(runtime)))?;
+            self.identity(container)?;
         }
         for (number, technique) in alert.techniques().enumerate() {
             let name = technique.subtechnique.unwrap_or(technique.technique);
@@ -107,6 +111,28 @@ impl Page {
             self.line("", format_args!("{:+} {}", reason.points, printable(&reason.text)))?;
         }
         writeln!(self.text)
+    }
+
+    fn identity(&mut self, container: &Container) -> fmt::Result {
+        let Some(identity) = &container.identity else { return Ok(()) };
+        for (what, value) in [
+            ("name", &identity.name),
+            ("image", &identity.image),
+            ("digest", &identity.digest),
+            ("pod", &identity.pod),
+            ("namespace", &identity.namespace),
+            ("service account", &identity.service_account),
+        ] {
+            if let Some(value) = value {
+                self.line("", format_args!("{what} {}", printable(value)))?;
+            }
+        }
+        let labels: Vec<String> =
+            identity.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        if labels.is_empty() {
+            return Ok(());
+        }
+        self.line("", format_args!("labels {}", printable(prefix(&labels.join(" "), LABELS_SHOWN))))
     }
 
     fn subject(&mut self, alert: &Alert) -> fmt::Result {
@@ -340,9 +366,9 @@ HIGH sh (pid 4242, ada) created the unit evil.service in /etc/systemd/system
             assert_eq!(own, plain);
             assert_eq!(printable(&plain.replace('\n', "")), plain.replace('\n', ""));
             let lines = |alert: &Alert| render(alert, false).lines().count();
-            // Three lines more than the same alert without tricks: target, other path, truncated ancestors; and one
-            // less: of the unit nothing was read.
-            assert_eq!(plain.lines().count(), lines(&sample::unit_written()) + 3 - 1);
+            // Three lines more than the same alert without tricks: target, other path, truncated ancestors; five of
+            // its container; and one less: of the unit nothing was read.
+            assert_eq!(plain.lines().count(), lines(&sample::unit_written()) + 3 + 5 - 1);
             assert!(plain.lines().all(|line| line.len() < 1000), "{plain}");
         }
     }

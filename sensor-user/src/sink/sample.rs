@@ -2,7 +2,7 @@
 
 use crate::detect::rule::{Rule, Severity, Technique};
 use crate::incident::alert::{Alert, HostInfo, Reason};
-use crate::lineage::actor::{Actor, Container, Process, Requester, User};
+use crate::lineage::actor::{Actor, Container, ContainerIdentity, Process, Requester, User};
 use crate::subject::container::service::ContainerService;
 use crate::subject::service::{File, Scope, Unit, UnitPart};
 
@@ -156,6 +156,16 @@ pub(crate) fn container_started() -> Alert {
             container: Some(Container {
                 id: "c0ffee".repeat(10) + "c0ff",
                 runtime: Some("docker".to_owned()),
+                identity: Some(Box::new(ContainerIdentity {
+                    name: Some("agent".to_owned()),
+                    image: Some("registry.example:5000/ci/agent:2.1".to_owned()),
+                    digest: Some("sha256:".to_owned() + &"ab".repeat(32)),
+                    labels: vec![("com.example.tier".to_owned(), "ci".to_owned())],
+                    pod: Some("agent-0".to_owned()),
+                    namespace: Some("ci".to_owned()),
+                    pod_uid: Some("5f2c9f0e-3f7e-4d3a-9d7a-6b1f6a4c0d11".to_owned()),
+                    service_account: Some("builder".to_owned()),
+                })),
             }),
             foreign_mount_namespace: true,
             ..Default::default()
@@ -220,6 +230,17 @@ pub(crate) fn hostile() -> Alert {
     alert.actor.ancestors[0].deleted = true;
     alert.actor.ancestors[1].executable = evil.to_owned();
     alert.actor.login_user = Some(user(7, evil));
+    alert.actor.container = Some(Container {
+        id: "e".repeat(64),
+        runtime: None,
+        identity: Some(Box::new(ContainerIdentity {
+            name: Some(evil.to_owned()),
+            image: Some(evil.to_owned()),
+            labels: vec![(evil.to_owned(), evil.to_owned())],
+            pod: Some(evil.to_owned()),
+            ..ContainerIdentity::default()
+        })),
+    });
     alert.actor.ancestors_truncated = true;
     alert.reasons[0].text = evil.to_owned();
     alert.file = Some(File {

@@ -93,7 +93,10 @@ impl Root {
     fn survey(&self, id: u64, paths: &[Vec<u8>]) -> Answer {
         let mut files = Vec::new();
         let mut bytes = 0;
-        let mut add = |path: Vec<u8>, found: Found| {
+        let mut add = |path: Vec<u8>, mut found: Found| {
+            if is_token(&path) {
+                without_signature(&mut found);
+            }
             bytes += found.regular().map_or(0, |regular| regular.content.len());
             if found != Found::Absent && files.len() < NAMES_MAX && bytes <= SURVEY_MAX {
                 files.push(FileContent { path, baseline: false, survey: Some(id), found });
@@ -115,6 +118,26 @@ impl Root {
             }
         }
         Answer { files, survey: Some(id) }
+    }
+}
+
+/// Whether a path is that of a service account's token as kubelet projects it (kubernetes.io, "Projected Volumes").
+fn is_token(path: &[u8]) -> bool {
+    let projected = b"/volumes/kubernetes.io~projected/";
+    path.ends_with(b"/token") && path.windows(projected.len()).any(|at| at == projected)
+}
+
+/// Leaves of a token its head and claims. With the signature, whoever reads a recording could use it.
+fn without_signature(found: &mut Found) {
+    match found {
+        Found::Symlink { end, .. } => without_signature(end),
+        Found::Regular(file) => {
+            let claims = file.content.iter().enumerate().filter(|(_, byte)| **byte == b'.').nth(1);
+            // What has no such form may be a secret as a whole.
+            let end = claims.map_or(0, |(at, _)| at);
+            file.content.truncate(end);
+        }
+        _ => {}
     }
 }
 
@@ -178,8 +201,14 @@ fn list(object: BorrowedFd<'_>) -> Result<Found, Errno> {
 }
 
 /// Everything below a directory that is a file or a link to one, each read: what was there before the sensor was.
-/// `found` is given the path and what is there, and says whether to go on.
-pub fn walk(root: &Root, directory: &[u8], mut found: impl FnMut(FileContent) -> bool) {
+/// Files of which the name is not `wanted` are passed over. `found` is given the path and what is there, and says whether
+/// to go on.
+pub fn walk(
+    root: &Root,
+    directory: &[u8],
+    wanted: impl Fn(&[u8]) -> bool,
+    mut found: impl FnMut(FileContent) -> bool,
+) {
     /// Unit directories have one level of their own below them (`x.service.d`).
     const DEPTH: usize = 2;
     let mut waiting = vec![(directory.to_vec(), 0)];
@@ -198,6 +227,9 @@ pub fn walk(root: &Root, directory: &[u8], mut found: impl FnMut(FileContent) ->
                 if depth + 1 < DEPTH {
                     waiting.push((below, depth + 1));
                 }
+                continue;
+            }
+            if !wanted(name.to_bytes()) {
                 continue;
             }
             let content = FileContent { found: root.read(&below), path: below, baseline: true, survey: None };

@@ -126,20 +126,30 @@ fn a_walk_takes_units_and_their_drop_ins() {
     }
     symlink("/elsewhere", at("units/b.service.d")).unwrap();
     let mut paths = Vec::new();
-    walk(&root, b"/units", |content| {
-        assert!(content.baseline);
-        paths.push(String::from_utf8(content.path).unwrap());
-        true
-    });
+    walk(
+        &root,
+        b"/units",
+        |_| true,
+        |content| {
+            assert!(content.baseline);
+            paths.push(String::from_utf8(content.path).unwrap());
+            true
+        },
+    );
     paths.sort();
     let expected =
         ["/units/a.service", "/units/a.service.d/x.conf", "/units/b.service.d", "/units/b.service.d/y.conf"];
     assert_eq!(paths, expected);
     let mut seen = 0;
-    walk(&root, b"/units", |_| {
-        seen += 1;
-        false
-    });
+    walk(
+        &root,
+        b"/units",
+        |_| true,
+        |_| {
+            seen += 1;
+            false
+        },
+    );
     assert_eq!(seen, 1, "it stops where it is told to");
 }
 
@@ -154,4 +164,43 @@ fn a_survey_tells_what_is_there_and_in_directories() {
     let told: Vec<_> = answer.files.iter().map(|file| (file.path.as_slice(), file.survey)).collect();
     assert_eq!(told, [(&b"/a.service"[..], Some(3)), (b"/a.service.d/x.conf", Some(3))]);
     assert_eq!(answer.survey, Some(3));
+}
+
+#[test]
+fn a_walk_takes_the_wanted_names_only() {
+    let (directory, root) = root();
+    let container = directory.path().join("containers/abc");
+    std::fs::create_dir_all(&container).unwrap();
+    for name in ["config.v2.json", "abc-json.log"] {
+        std::fs::write(container.join(name), "{}").unwrap();
+    }
+    let mut seen = Vec::new();
+    walk(
+        &root,
+        b"/containers",
+        |name| name.ends_with(b"v2.json"),
+        |content| {
+            seen.push(content.path);
+            true
+        },
+    );
+    assert_eq!(seen, [b"/containers/abc/config.v2.json"]);
+}
+
+#[test]
+fn a_token_is_read_without_what_proves_it() {
+    let (directory, root) = root();
+    let volume = "var/lib/kubelet/pods/u/volumes/kubernetes.io~projected/kube-api-access-x";
+    let data = directory.path().join(volume).join("..data");
+    std::fs::create_dir_all(&data).unwrap();
+    std::fs::write(data.join("token"), "head.claims.signature").unwrap();
+    std::fs::write(data.join("odd"), "secret").unwrap();
+    symlink("..data/token", directory.path().join(volume).join("token")).unwrap();
+    let path = format!("/{volume}/token").into_bytes();
+    let answer = root.answer(&Want::Survey { id: 1, paths: vec![path.clone()] }, true).unwrap();
+    assert_eq!(answer.files[0].found.regular().unwrap().content, b"head.claims");
+    std::fs::remove_file(directory.path().join(volume).join("token")).unwrap();
+    symlink("..data/odd", directory.path().join(volume).join("token")).unwrap();
+    let answer = root.answer(&Want::Survey { id: 1, paths: vec![path] }, true).unwrap();
+    assert_eq!(answer.files[0].found.regular().unwrap().content, b"");
 }

@@ -122,6 +122,8 @@ pub enum UnitPart {
     Schedule,
     /// Kernel modules to load.
     KernelModules,
+    /// What a container engine knows of its containers.
+    EngineState,
     /// A program that a unit runs.
     Program,
     /// The directory itself, or one on the way to it.

@@ -18,8 +18,12 @@ pub enum Family {
     ContainerEngine,
     /// Another container tool.
     ContainerTool,
-    /// A container engine's daemon, or a daemon that has engines run containers.
+    /// Runs containers for others: an engine's daemon, its helper beside each container, a node's agent.
     ContainerDaemon,
+    /// Starts what it is given in a container of the low-level kind (opencontainers/runtime-spec).
+    ContainerRuntime,
+    /// Gives programs namespaces of their own as a matter of course.
+    Sandbox,
 }
 
 /// A known tool.
@@ -72,8 +76,34 @@ pub static TOOLS: &[Tool] = &[
     tool("kubectl", Family::ContainerTool),
     tool("kubeadm", Family::ContainerTool),
     tool("helm", Family::ContainerTool),
-    tool("runc", Family::ContainerTool),
-    tool("crun", Family::ContainerTool),
+    tool("runc", Family::ContainerRuntime),
+    tool("crun", Family::ContainerRuntime),
+    tool("youki", Family::ContainerRuntime),
+    tool("runsc", Family::ContainerRuntime),
+    tool("kata-runtime", Family::ContainerRuntime),
+    tool("dockerd", Family::ContainerDaemon),
+    tool("containerd", Family::ContainerDaemon),
+    tool("containerd-shim", Family::ContainerDaemon),
+    tool("containerd-shim-runc-v1", Family::ContainerDaemon),
+    tool("containerd-shim-runc-v2", Family::ContainerDaemon),
+    tool("containerd-shim-kata-v2", Family::ContainerDaemon),
+    tool("containerd-shim-runsc-v1", Family::ContainerDaemon),
+    tool("buildkitd", Family::ContainerDaemon),
+    tool("conmon", Family::ContainerDaemon),
+    tool("conmonrs", Family::ContainerDaemon),
+    tool("crio", Family::ContainerDaemon),
+    tool("kubelet", Family::ContainerDaemon),
+    tool("k3s", Family::ContainerDaemon),
+    tool("lxd", Family::ContainerDaemon),
+    tool("incusd", Family::ContainerDaemon),
+    tool("lxc-start", Family::ContainerDaemon),
+    tool("libvirt_lxc", Family::ContainerDaemon),
+    tool("bwrap", Family::Sandbox),
+    tool("flatpak", Family::Sandbox),
+    tool("flatpak-bwrap", Family::Sandbox),
+    tool("snap-confine", Family::Sandbox),
+    tool("firejail", Family::Sandbox),
+    tool("minijail0", Family::Sandbox),
     tool("buildah", Family::ContainerTool),
     tool("lxc", Family::ContainerTool),
     tool("incus", Family::ContainerTool),
@@ -87,7 +117,7 @@ pub static TOOLS: &[Tool] = &[
 ];
 
 /// Directories in which a file of a tool's name is taken for that tool.
-pub const DIRECTORIES: [&[u8]; 9] = [
+pub const DIRECTORIES: [&[u8]; 14] = [
     b"/usr/bin",
     b"/usr/sbin",
     b"/bin",
@@ -97,6 +127,12 @@ pub const DIRECTORIES: [&[u8]; 9] = [
     b"/snap/bin",
     b"/usr/lib/systemd",
     b"/lib/systemd",
+    // Where conmon, snap-confine and libvirt's helper lie.
+    b"/usr/libexec/podman",
+    b"/usr/lib/podman",
+    b"/usr/lib/snapd",
+    b"/usr/libexec",
+    b"/usr/lib/libvirt",
 ];
 
 /// How a tool was recognised.

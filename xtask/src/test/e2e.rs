@@ -6,6 +6,7 @@
 mod changes;
 mod judge;
 mod packages;
+mod short_lived;
 mod suites;
 mod transcript;
 
@@ -39,6 +40,8 @@ pub struct Plan {
     rows: &'static str,
     /// Changes that `latency` makes.
     changes: u32,
+    /// Containers that `short-lived` starts.
+    containers: u32,
     judge: fn(&Transcript, &mut Vec<Verdict>),
     /// Resident memory at the end must be below, in KiB.
     rss_kib: u64,
@@ -52,6 +55,7 @@ pub const SERVICE: Plan = Plan {
     rows: "",
     parts: &["ready", "quiet", "units", "containers", "running", "journal-away", "ending", "bad-input"],
     changes: 0,
+    containers: 0,
     judge: judge::service,
     rss_kib: 25 << 10,
 };
@@ -64,6 +68,7 @@ pub const SUITES: Plan = Plan {
     rows: include_str!("e2e/suites.txt"),
     parts: &["ready", "images", "suites", "latency", "hostile", "ending"],
     changes: 100,
+    containers: 0,
     judge: judge::suites,
     // Units of 10 MiB, and 10,000 drop-ins.
     rss_kib: 64 << 10,
@@ -77,8 +82,22 @@ pub const QUIET: Plan = Plan {
     rows: "",
     parts: &["ready", "images", "quiet-admin", "packages", "ending"],
     changes: 0,
+    containers: 0,
     judge: packages::judge,
     rss_kib: 25 << 10,
+};
+
+/// Containers that come back, and what is asked of their engines, by whomever.
+pub const CONTAINERS: Plan = Plan {
+    name: "containers",
+    release: Release::Bookworm,
+    kernel: Series::V6_1,
+    rows: include_str!("e2e/containers.txt"),
+    parts: &["ready", "images", "engines", "short-lived", "ending"],
+    changes: 0,
+    containers: 20,
+    judge: |_, _| {},
+    rss_kib: 32 << 10,
 };
 
 /// What Debian's next release adds: another systemd, podman with Quadlet.
@@ -89,13 +108,14 @@ pub const TRIXIE: Plan = Plan {
     rows: include_str!("e2e/trixie.txt"),
     parts: &["ready", "images", "trixie", "ending"],
     changes: 0,
+    containers: 0,
     judge: |_, _| {},
     rss_kib: 25 << 10,
 };
 
 /// What the tests run.
 #[cfg(test)]
-const PLANS: [Plan; 4] = [SERVICE, SUITES, QUIET, TRIXIE];
+const PLANS: [Plan; 5] = [SERVICE, SUITES, CONTAINERS, QUIET, TRIXIE];
 
 const LATENCY: Plan = Plan {
     name: "latency",
@@ -104,8 +124,21 @@ const LATENCY: Plan = Plan {
     rows: "",
     parts: &["ready", "latency", "ending"],
     changes: 0,
+    containers: 0,
     judge: |_, _| {},
     rss_kib: 25 << 10,
+};
+
+const SHORT_LIVED: Plan = Plan {
+    name: "short-lived",
+    release: Release::Bookworm,
+    kernel: Series::V6_1,
+    rows: "",
+    parts: &["ready", "images", "short-lived", "ending"],
+    changes: 0,
+    containers: 0,
+    judge: |_, _| {},
+    rss_kib: 32 << 10,
 };
 
 /// Starts the sensor early in the guest's boot. A link among the wants of a target would do the same; the guest's files
@@ -146,6 +179,14 @@ pub fn latency(program: &Path, changes: u32) -> Result<Figures> {
     changes::figures(&guest.told)
 }
 
+/// Whether of `containers` that end at once each is known.
+///
+/// # Errors
+/// Where the guest cannot run to its end.
+pub fn containers(program: &Path, containers: u32) -> Result<Tally> {
+    run(program, &Plan { containers, ..SHORT_LIVED })
+}
+
 struct Guest {
     told: Transcript,
     talk: Vec<String>,
@@ -159,11 +200,12 @@ fn boot(program: &Path, plan: &Plan) -> Result<Guest> {
     vm.release = plan.release;
     vm.files = files(program, plan)?;
     // Two minutes on an idle machine; machines that others share are slower by a factor of 2 to 3.
-    vm.hardware.limit = Duration::from_secs(500 + u64::from(plan.changes) / 5);
+    vm.hardware.limit =
+        Duration::from_secs(500 + u64::from(plan.changes) / 5 + u64::from(plan.containers) * 3);
     let (mut talk, mut all) = (Vec::new(), Vec::new());
     let outcome = vm.run(&mut |line| {
         all.push(line.to_owned());
-        let told = ["alert ", "entry ", "metric ", "pretty ", "recording ", "change "]
+        let told = ["alert ", "entry ", "metric ", "pretty ", "recording ", "change ", "container "]
             .iter()
             .any(|word| line.starts_with(word));
         if !told {
@@ -193,6 +235,7 @@ fn files(program: &Path, plan: &Plan) -> Result<Vec<File>> {
         File::data("etc/svcsensor/config.toml", CONFIG.into()),
         File::data("svcsensor/e2e/parts", plan.parts.join("\n").into()),
         File::data("svcsensor/e2e/changes", plan.changes.to_string().into()),
+        File::data("svcsensor/e2e/containers", plan.containers.to_string().into()),
         File { path: "etc/sudoers.d/alice".into(), mode: 0o440, data: SUDOERS.into() },
         File::data("home/alice/.bash_profile", PROFILE.into()),
     ];
@@ -256,7 +299,7 @@ mod tests {
         let parts: Vec<&str> = PLANS.iter().flat_map(|plan| plan.parts.iter().copied()).collect();
         // Not a part: what runs the parts, what they share, and what a login's shell does.
         let others = ["main", "lib", "backdoor"];
-        let of_suites = ["suites", "trixie"]
+        let of_suites = ["suites", "engines", "trixie"]
             .map(|part| fs::read_to_string(scenarios.join(part).with_extension("sh")).unwrap())
             .concat();
         for entry in fs::read_dir(&scenarios).unwrap() {

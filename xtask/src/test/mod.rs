@@ -63,6 +63,11 @@ impl Tally {
         self.skipped += other.skipped;
     }
 
+    /// Whether one did not hold.
+    pub fn has_failed(self) -> bool {
+        self.failed > 0
+    }
+
     /// Takes up a line `ok ...`, `not ok ...` or `skipped ...`; other lines count for nothing.
     pub fn line(&mut self, line: &str) {
         let first = |word: &str| line.strip_prefix(word).is_some_and(|rest| rest.starts_with(' '));
@@ -100,7 +105,7 @@ impl Built {
 type Stage = (&'static str, &'static str, fn(&mut Built) -> Result<Tally>);
 
 /// In this order: what fails fast comes first.
-const STAGES: [Stage; 14] = [
+const STAGES: [Stage; 15] = [
     ("format", "cargo fmt --check", |_| host::format()),
     ("lint", "clippy and rustdoc, without warnings", |_| host::lint()),
     ("deny", "cargo-deny: licences, doubled crates and sources of all dependencies", |_| deny::deny()),
@@ -129,6 +134,9 @@ const STAGES: [Stage; 14] = [
         "the public suites, ways around paths and names, latency and hostile files, in that Debian",
         |built| e2e::run(&built.programs()?.sensor, &e2e::SUITES),
     ),
+    ("containers", "what container engines are asked for, keep and run, in that Debian", |built| {
+        e2e::run(&built.programs()?.sensor, &e2e::CONTAINERS)
+    }),
     ("quiet", "packages, sessions, editors, backups, images and containers, in that Debian", |built| {
         e2e::run(&built.programs()?.sensor, &e2e::QUIET)
     }),

@@ -9,6 +9,7 @@ use crate::event::user::WatchClass;
 use crate::probe::watches::Changes;
 use crate::source::content::{Root, walk};
 use crate::source::reader::Reader;
+use crate::subject::container::books::Book;
 
 /// Files whose content is told at start, and their bytes, at most. Debian with everything has some 1,500 units of
 /// 1.5 MB.
@@ -49,10 +50,15 @@ impl Contents {
         let full = |files: usize, bytes: usize| files >= BASELINE_FILES || bytes >= BASELINE_BYTES;
         for watch in &changes.watches {
             let appeared = changes.found.iter().any(|found| found.watch == watch.watch);
-            if appeared || !watch.class.is_some_and(is_told) {
+            let engines = watch.class == Some(WatchClass::EngineState);
+            if appeared || !engines && !watch.class.is_some_and(is_told) {
                 continue;
             }
-            walk(self.reader.root(), watch.path.as_bytes(), |content| {
+            // Beside them lie logs and databases.
+            let wanted = |name: &[u8]| {
+                !engines || matches!(Book::of(name), Some(Book::DockerConfig | Book::DockerHostConfig))
+            };
+            walk(self.reader.root(), watch.path.as_bytes(), wanted, |content| {
                 self.files += 1;
                 self.bytes += content.found.regular().map_or(0, |regular| regular.content.len());
                 stream.tell(kind::FILE_CONTENT, &content);

@@ -25,18 +25,18 @@ pub(super) const S_IFDIR: u32 = 0o040_000;
 const ATTR_MODE: u64 = 1;
 
 /// One record under examination.
-pub(super) struct Case<'a> {
-    pub(super) event: &'a FileEvent<'a>,
-    pub(super) who: Option<Who>,
+pub(in crate::detect) struct Case<'a> {
+    pub(in crate::detect) event: &'a FileEvent<'a>,
+    pub(in crate::detect) who: Option<Who>,
     /// The host's path of the name in question.
-    pub(super) path: &'a [u8],
+    pub(in crate::detect) path: &'a [u8],
     /// The other name of a rename or link; empty where there is none.
-    pub(super) other: &'a [u8],
-    pub(super) place: Place,
+    pub(in crate::detect) other: &'a [u8],
+    pub(in crate::detect) place: Place,
     /// A symlink's target as written; empty where there is none, or none is known.
-    pub(super) target: &'a [u8],
-    pub(super) part: Part<'a>,
-    pub(super) class: WatchClass,
+    pub(in crate::detect) target: &'a [u8],
+    pub(in crate::detect) part: Part<'a>,
+    pub(in crate::detect) class: WatchClass,
 }
 
 impl Case<'_> {

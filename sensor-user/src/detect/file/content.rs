@@ -11,6 +11,8 @@ use crate::detect::quiet::Quiet;
 use crate::detect::units::{Manager, home_of, tell};
 use crate::event::content::{Expected, FileContent, Found, Want};
 use crate::event::path::lossy;
+use crate::event::user::WatchClass;
+use crate::subject::container::books::Book;
 use crate::subject::place::Place;
 use crate::subject::service::{Scope, UnitPart};
 use crate::subject::unit::effective::Effective;
@@ -41,6 +43,13 @@ pub(in crate::detect) struct Awaiting {
     only_if_changed: bool,
     /// What the unit leads to has been read: programs, and files of variables.
     looked_around: bool,
+}
+
+impl Awaiting {
+    /// The finding, to be told more.
+    pub(in crate::detect) fn finding(&mut self) -> &mut Finding {
+        &mut self.finding
+    }
 }
 
 /// One whose file is being looked at.
@@ -75,6 +84,10 @@ impl Detector {
             return;
         }
         let Some(path) = host_path(case) else { return };
+        // An engine's database is no text.
+        if case.class == WatchClass::EngineState && Book::of(path).is_none() {
+            return;
+        }
         self.want(Want::File { path: path.to_vec(), expected });
         self.written.insert(path.to_vec(), record.header.boottime_ns);
         let unit = of_unit(case).map(|manager| (case.part.name.to_vec(), manager));
@@ -125,6 +138,10 @@ impl Detector {
 
     /// What the files that were asked for say, at `now`.
     pub fn content(&mut self, now: u64, content: &FileContent, out: &mut impl FnMut(Finding)) {
+        if content.survey.is_some_and(|id| self.take_book(id, content)) {
+            return;
+        }
+        let engines = self.take_engine_file(content);
         if let Some(id) = content.survey {
             self.compare(id, content);
             let looked = self.directories.get_mut(&id).into_iter().flatten();
@@ -140,7 +157,7 @@ impl Detector {
         let awaiting = self.awaiting.remove(&content.path).unwrap_or_default();
         let shared = if awaiting.is_empty() { None } else { self.shared_environment(now, &content.path) };
         let looked: Vec<Looked> = awaiting.into_iter().map(|one| self.look(now, one)).collect();
-        let changed = self.units.take(content);
+        let changed = engines || self.units.take(content);
         if let Found::Symlink { end, .. } = &content.found {
             self.follow_link(&content.path, end);
         }
@@ -251,7 +268,7 @@ fn weigh_text(finding: &mut Finding, found: &Found) {
     let Some(regular) = found.regular() else { return };
     let Some(part) = finding.unit.as_ref().map(|unit| unit.part) else { return };
     let signals = match part {
-        UnitPart::Directory | UnitPart::Fragment | UnitPart::DropIn => return,
+        UnitPart::Directory | UnitPart::Fragment | UnitPart::DropIn | UnitPart::EngineState => return,
         UnitPart::ManagerConfig => of_manager(&Digest::new(&regular.content)),
         // Of a binary there is nothing to read.
         _ if regular.is_binary() => return,

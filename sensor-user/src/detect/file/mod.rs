@@ -16,8 +16,7 @@ use std::hash::{DefaultHasher, Hasher};
 use sensor_common::record::kind;
 use sensor_common::watch;
 
-use self::case::Case;
-pub(super) use self::case::{S_IFLNK, S_IFMT, S_IFREG};
+pub(super) use self::case::{Case, S_IFLNK, S_IFMT, S_IFREG};
 pub(super) use self::content::{AWAITED_MAX, Awaiting, DIRECTORIES_MAX, Looked};
 use super::detector::{Detector, KnownFile};
 use super::finding::{Finding, Who};
@@ -101,6 +100,7 @@ impl Detector {
         if part.provisional
             || part.part == UnitPart::Other
             || Self::is_managers_own(who, class, true, lineage)
+            || self.is_engines_own(who, class, lineage)
         {
             return;
         }
@@ -184,6 +184,10 @@ impl Detector {
                 self.note_content(&case);
             }
             return self.stay_quiet(why);
+        }
+        if self.is_engines_own(who, class, lineage) {
+            self.note_engine_write(&case);
+            return self.stay_quiet(Quiet::EngineOwnFiles);
         }
         let Some(rule) = self.rule(&case, lineage) else { return self.stay_quiet(Quiet::Meaningless) };
         let mut finding = case.finding(rule);

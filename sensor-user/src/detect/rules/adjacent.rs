@@ -39,6 +39,7 @@ pub fn of_part(part: UnitPart) -> Option<&'static Rule> {
         UnitPart::EventHook => &EVENT_HOOK_WRITTEN,
         UnitPart::Schedule => &SCHEDULE_JOB_WRITTEN,
         UnitPart::KernelModules => &KERNEL_MODULES_CONFIGURED,
+        UnitPart::EngineState => &super::CONTAINER_STATE_EDITED,
         _ => return None,
     })
 }

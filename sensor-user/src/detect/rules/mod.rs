@@ -3,11 +3,13 @@
 //! Names and numbers of techniques are those of ATT&CK v18.1.
 
 mod adjacent;
+mod container;
 mod engine;
 mod systemd;
 pub(super) mod techniques;
 
 pub use self::adjacent::*;
+pub use self::container::*;
 pub use self::engine::*;
 pub use self::systemd::*;
 use super::rule::{Rule, Severity};
@@ -28,7 +30,7 @@ pub static RECORDS_LOST: Rule = Rule {
 };
 
 /// Every rule.
-pub static RULES: [&Rule; 62] = [
+pub static RULES: [&Rule; 64] = [
     &UNIT_WRITTEN,
     &UNIT_ENABLED,
     &UNIT_LINKED,
@@ -83,6 +85,8 @@ pub static RULES: [&Rule; 62] = [
     &ENGINE_REQUEST_FROM_CONTAINER,
     &ENGINE_REQUEST_UNREAD,
     &ENGINE_EXPOSED,
+    &CONTAINER_STATE_EDITED,
+    &CONTAINER_UNBOOKED,
     &PROGRAM_WRITTEN,
     &PROGRAM_REMOVED,
     &REQUEST_FROM_CONTAINER,

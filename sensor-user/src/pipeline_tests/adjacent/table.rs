@@ -125,6 +125,8 @@ pub(super) const ROWS: &[(&str, &str, &str)] = &[
     ("A11", "/etc/modules-load.d/evil.conf", "kernel.modules.configured"),
     ("A11", "/etc/modprobe.d/evil.conf", "kernel.modules.configured"),
     ("A11", "/usr/share/polkit-1/actions/org.evil.policy", "polkit.rule.written"),
+    ("B1.11", "/var/lib/containers/storage/libpod/bolt_state.db", "container.state.edited"),
+    ("B1.11", "/var/lib/containerd/io.containerd.metadata.v1.bolt/meta.db", "container.state.edited"),
 ];
 
 /// A path of each kind, with the severity of its being written by a shell, the techniques, and the sentence.
@@ -218,4 +220,10 @@ pub(super) const SENTENCES: &[(&str, Severity, &[&str], &str)] = &[
         "scheduled job root in /var/spool/cron/crontabs",
     ),
     ("/etc/modprobe.d/x.conf", Low, &["T1547.006"], "kernel module configuration x.conf in /etc/modprobe.d"),
+    (
+        "/var/lib/containers/storage/libpod/bolt_state.db",
+        High,
+        &["T1543.005"],
+        "engine's file bolt_state.db in /var/lib/containers/storage/libpod",
+    ),
 ];

@@ -3,6 +3,8 @@
 //! Names and types are those of ECS 9.3 (`generated/csv/fields.csv` of github.com/elastic/ecs); what ECS has no name
 //! for is under `svcsensor`. An absent value is left out, never null.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use crate::detect::rule::Severity;
@@ -49,6 +51,9 @@ pub struct Document<'a> {
     /// The container that the process runs in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub container: Option<Container<'a>>,
+    /// The pod that the process runs in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub orchestrator: Option<Orchestrator<'a>>,
     /// The machine.
     pub host: Host<'a>,
     /// What ECS has no name for.
@@ -254,9 +259,70 @@ pub struct ActingUser<'a> {
 pub struct Container<'a> {
     /// 64 hexadecimal digits.
     pub id: &'a str,
-    /// `docker`, `podman`, `containerd`, `cri-o`.
+    /// `docker`, `podman`, `containerd`, `cri-o`; of one started by hand the runtime.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub runtime: Option<&'a str>,
+    /// Its name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<&'a str>,
+    /// Its image.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<Image<'a>>,
+    /// Its labels.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<&'a str, &'a str>,
+}
+
+/// `container.image.*`
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub struct Image<'a> {
+    /// Its name without the tag.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<&'a str>,
+    /// Its tag.
+    #[serde(skip_serializing_if = "<[&str]>::is_empty")]
+    pub tag: Vec<&'a str>,
+    /// Its digest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hash: Option<ImageHash<'a>>,
+}
+
+/// `container.image.hash.*`
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub struct ImageHash<'a> {
+    /// `sha256:...`: digest, or the engine's id of the image.
+    pub all: [&'a str; 1],
+}
+
+/// `orchestrator.*`
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub struct Orchestrator<'a> {
+    /// `kubernetes` where there is a namespace; podman's pods have none.
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    pub kind: Option<&'static str>,
+    /// The pod's namespace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<&'a str>,
+    /// The pod.
+    pub resource: Resource<'a>,
+}
+
+/// `orchestrator.resource.*`
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub struct Resource<'a> {
+    /// Always `pod`.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// Its name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<&'a str>,
+    /// Its uid.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<&'a str>,
 }
 
 /// `host.*`
@@ -338,6 +404,9 @@ pub struct Svcsensor<'a> {
     /// The container service that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub container_service: Option<ContainerService<'a>>,
+    /// The service account of the pod that the process runs in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service_account: Option<&'a str>,
 }
 
 /// A part of a score.

@@ -57,6 +57,7 @@ impl<'a> Document<'a> {
             }),
             user: actor.process.is_known().then(|| acting_user(alert)),
             container: actor.container.as_ref().map(container),
+            orchestrator: actor.container.as_ref().and_then(orchestrator),
             host: Host {
                 hostname: &alert.host.hostname,
                 name: &alert.host.hostname,
@@ -277,7 +278,42 @@ fn line<'a>(alert: &'a Alert, processes: &'a [actor::Process]) -> Vec<Ancestor<'
 }
 
 fn container(container: &actor::Container) -> Container<'_> {
-    Container { id: &container.id, runtime: container.runtime.as_deref() }
+    let identity = container.identity.as_deref();
+    Container {
+        id: &container.id,
+        runtime: container.runtime.as_deref(),
+        name: identity.and_then(|identity| identity.name.as_deref()),
+        image: identity.and_then(image),
+        labels: identity
+            .map(|identity| identity.labels.iter().map(|(key, value)| (&**key, &**value)).collect())
+            .unwrap_or_default(),
+    }
+}
+
+/// An image's reference is `NAME[:TAG][@DIGEST]`; a colon before a slash belongs to the registry's port
+/// (distribution/reference).
+fn image(identity: &actor::ContainerIdentity) -> Option<Image<'_>> {
+    let reference = identity.image.as_deref().map(|image| image.split('@').next().unwrap_or(image));
+    let (name, tag) = match reference.and_then(|reference| reference.rsplit_once(':')) {
+        Some((name, tag)) if !tag.contains('/') => (Some(name), Some(tag)),
+        _ => (reference, None),
+    };
+    let hash = identity.digest.as_deref().map(|digest| ImageHash { all: [digest] });
+    (name.is_some() || hash.is_some()).then_some(Image {
+        name: name.filter(|name| !name.is_empty()),
+        tag: tag.into_iter().collect(),
+        hash,
+    })
+}
+
+fn orchestrator(container: &actor::Container) -> Option<Orchestrator<'_>> {
+    let identity = container.identity.as_deref()?;
+    let (name, id) = (identity.pod.as_deref(), identity.pod_uid.as_deref());
+    (name.is_some() || id.is_some()).then(|| Orchestrator {
+        kind: identity.namespace.is_some().then_some("kubernetes"),
+        namespace: identity.namespace.as_deref(),
+        resource: Resource { kind: "pod", name, id },
+    })
 }
 
 fn svcsensor(alert: &Alert) -> Svcsensor<'_> {
@@ -329,6 +365,10 @@ fn svcsensor(alert: &Alert) -> Svcsensor<'_> {
             user: service.user.as_deref(),
             host_access: service.access.options().collect(),
         }),
+        service_account: actor
+            .container
+            .as_ref()
+            .and_then(|container| container.identity.as_ref()?.service_account.as_deref()),
     }
 }
 

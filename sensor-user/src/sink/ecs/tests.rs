@@ -163,7 +163,30 @@ fn a_container_service_is_a_process_that_started() {
     assert_eq!(document["event"]["category"], json!(["process"]));
     assert_eq!(document["event"]["type"], json!(["start"]));
     assert_eq!(document["svcsensor"]["container_service"]["restart_policy"], "always");
-    assert_eq!(document["container"]["runtime"], "docker");
+    let id = "c0ffee".repeat(10) + "c0ff";
+    assert_eq!(
+        document["container"],
+        json!({
+            "id": id,
+            "runtime": "docker",
+            "name": "agent",
+            "image": {
+                "name": "registry.example:5000/ci/agent",
+                "tag": ["2.1"],
+                "hash": {"all": ["sha256:".to_owned() + &"ab".repeat(32)]},
+            },
+            "labels": {"com.example.tier": "ci"},
+        })
+    );
+    assert_eq!(
+        document["orchestrator"],
+        json!({
+            "type": "kubernetes",
+            "namespace": "ci",
+            "resource": {"type": "pod", "name": "agent-0", "id": "5f2c9f0e-3f7e-4d3a-9d7a-6b1f6a4c0d11"},
+        })
+    );
+    assert_eq!(document["svcsensor"]["service_account"], "builder");
     assert_eq!(document["svcsensor"]["collapsed"], 4);
     let requester = &document["svcsensor"]["on_behalf_of"];
     assert_eq!(requester["confidence"], "recent-client");
@@ -214,4 +237,25 @@ fn severities_have_one_name_and_ascend() {
         assert_eq!(serde_json::to_value(severity).unwrap(), severity.name());
     }
     assert!(Severity::ALL.map(severity_number).is_sorted());
+}
+
+#[test]
+fn images_are_split_as_references_are() {
+    let split = |reference: &str| {
+        let identity = actor::ContainerIdentity {
+            image: Some(reference.to_owned()),
+            ..actor::ContainerIdentity::default()
+        };
+        let image = image(&identity).expect("a name");
+        (image.name.unwrap_or_default().to_owned(), image.tag.concat())
+    };
+    for (reference, name, tag) in [
+        ("nginx", "nginx", ""),
+        ("nginx:1.25", "nginx", "1.25"),
+        ("host:5000/a/b", "host:5000/a/b", ""),
+        ("host:5000/a/b:t@sha256:00", "host:5000/a/b", "t"),
+        ("a@sha256:00", "a", ""),
+    ] {
+        assert_eq!(split(reference), (name.to_owned(), tag.to_owned()), "{reference}");
+    }
 }

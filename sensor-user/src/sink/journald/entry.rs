@@ -2,7 +2,7 @@
 
 use crate::detect::rule::Severity;
 use crate::detect::rules;
-use crate::lineage::actor::{Process, User};
+use crate::lineage::actor::{Container, Process, User};
 use crate::sink::text::{command_line, prefix, printable};
 use crate::sink::{Notice, Rendered};
 use crate::subject::adjacent;
@@ -133,7 +133,7 @@ impl Entry {
             entry.field_if("SVCSENSOR_REQUEST", requester.request.as_deref());
         }
         entry.field_if("SVCSENSOR_LOGIN_USER", actor.login_user.as_ref().map(name_of).as_deref());
-        entry.field_if("SVCSENSOR_CONTAINER", actor.container.as_ref().map(|container| &*container.id));
+        entry.container(actor.container.as_ref());
         if let Some(unit) = &alert.unit {
             entry.field("SVCSENSOR_UNIT", &unit.name);
             for change in &unit.changes {
@@ -152,6 +152,22 @@ impl Entry {
         }
         entry.whole_field("SVCSENSOR_JSON", &rendered.json);
         entry
+    }
+
+    fn container(&mut self, container: Option<&Container>) {
+        let Some(container) = container else { return };
+        self.field("SVCSENSOR_CONTAINER", &container.id);
+        let Some(identity) = &container.identity else { return };
+        for (name, value) in [
+            ("SVCSENSOR_CONTAINER_NAME", &identity.name),
+            ("SVCSENSOR_CONTAINER_IMAGE", &identity.image),
+            ("SVCSENSOR_CONTAINER_IMAGE_DIGEST", &identity.digest),
+            ("SVCSENSOR_POD", &identity.pod),
+            ("SVCSENSOR_POD_NAMESPACE", &identity.namespace),
+            ("SVCSENSOR_POD_SERVICE_ACCOUNT", &identity.service_account),
+        ] {
+            self.field_if(name, value.as_deref());
+        }
     }
 
     pub(super) fn notice(notice: &Notice<'_>) -> Self {
@@ -289,6 +305,9 @@ pub(super) mod tests {
         assert_eq!(values(&fields, "MESSAGE_ID"), [CONTAINER_ALERT]);
         assert_eq!(values(&fields, "SVCSENSOR_ON_BEHALF_OF"), ["70 bash -i"]);
         assert_eq!(values(&fields, "SVCSENSOR_CONTAINER"), [alert.actor.container.unwrap().id]);
+        assert_eq!(values(&fields, "SVCSENSOR_CONTAINER_NAME"), ["agent"]);
+        assert_eq!(values(&fields, "SVCSENSOR_CONTAINER_IMAGE"), ["registry.example:5000/ci/agent:2.1"]);
+        assert_eq!(values(&fields, "SVCSENSOR_POD_NAMESPACE"), ["ci"]);
 
         // Its text speaks of no file and no process, as there is none.
         let alert = Alert { rule: &rules::RECORDS_LOST, ..sample::nobody() };

@@ -47,6 +47,8 @@ pub enum Names {
     EveryInTree,
     /// An entry, and below it what a supervisor runs or goes by; not its status files and logs.
     Supervised,
+    /// Entries of just these names, at any depth. One in a directory that a container's id names is that container's.
+    Files(&'static [&'static str]),
     /// An entry, and below it what makes it an image (os-release(5)) and what lies in a directory `systemd`.
     Image,
 }
@@ -119,6 +121,10 @@ impl Kind {
                     None => parent,
                 }
             }
+            (Names::Files(files), parent) if files.iter().any(|file| file.as_bytes() == leaf) => {
+                parent.filter(|name| name.len() == 64).unwrap_or(leaf)
+            }
+            (Names::Files(_), _) => return Meaning::Nothing,
             (Names::Image, Some(parent)) if makes_image(relative, parent, leaf) => top,
             _ if is_temporary(leaf) => return Meaning::Temporary,
             _ => return Meaning::Nothing,

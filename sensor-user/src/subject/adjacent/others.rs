@@ -347,4 +347,36 @@ pub static KINDS: &[Kind] = &[
         users: &[],
         packages: &[],
     },
+    Kind {
+        class: WatchClass::EngineState,
+        part: UnitPart::EngineState,
+        noun: "engine's file",
+        names: Names::Files(&[
+            "config.v2.json",
+            "hostconfig.json",
+            "config.json",
+            "containers.json",
+            "volatile-containers.json",
+            "bolt_state.db",
+            "db.sql",
+            "meta.db",
+            "docker-state.json",
+            "state.json",
+        ]),
+        programs: false,
+        // docker: `data-root` (dockerd(8)), and its snap's; podman and CRI-O: `graphroot` (storage.conf(5)) and libpod's
+        // database (`libpod/boltdb_state.go`, `libpod/sqlite_state.go`); containerd: `root`, plugin metadata.
+        paths: &[
+            "/var/lib/docker/containers",
+            "/var/lib/docker/swarm",
+            "/var/snap/docker/common/var-lib-docker/containers",
+            "/var/lib/containers/storage/overlay-containers",
+            "/var/lib/containers/storage/libpod",
+            "/var/lib/containers/storage/db.sql",
+            "/var/lib/containerd/io.containerd.metadata.v1.bolt",
+        ],
+        files: &["db.sql"],
+        users: &[],
+        packages: &[],
+    },
 ];

@@ -2,5 +2,7 @@
 
 pub mod access;
 pub mod api;
+pub mod books;
 pub mod cli;
+pub mod runtime;
 pub mod service;

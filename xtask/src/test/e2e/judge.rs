@@ -4,7 +4,7 @@ use anyhow::Result;
 use serde_json::Value;
 
 use super::transcript::{Step, Transcript, Verdict, field, lines, text};
-use super::{Plan, changes, promtool, suites};
+use super::{Plan, changes, promtool, short_lived, suites};
 
 /// `event.severity` of medium, in ECS's words of 0 to 99 (see the sensor's `sink::ecs`).
 const MEDIUM: u64 = 47;
@@ -21,6 +21,9 @@ pub fn judge(told: &Transcript, plan: &Plan) -> Result<Vec<Verdict>> {
     );
     suites::judge(plan.rows, told, &mut verdicts);
     (plan.judge)(told, &mut verdicts);
+    if plan.containers > 0 {
+        short_lived::judge(told, plan.containers as usize, &mut verdicts);
+    }
     if !told.metrics.is_empty() {
         verdicts.push(promtool(&told.metrics)?);
     }

@@ -55,7 +55,7 @@ impl Item {
         let others = || alerts.iter().map(|alert| line(alert)).collect::<Vec<_>>().join("; ");
         let mut fitting = alerts
             .iter()
-            .filter(|alert| rule(alert) == self.rule && subject(alert) == self.subject)
+            .filter(|alert| rule(alert) == self.rule && fits(self.subject, &subject(alert)))
             .peekable();
         if fitting.peek().is_none() {
             return Some(format!("no {} about {}, but {}", self.rule, self.subject, others()));
@@ -85,9 +85,28 @@ impl Item {
                 shell.is_some() && shell < login
             }
             "container" => !text(alert, "/container/id").is_empty(),
+            "anyone" => true,
+            named if named.starts_with("container=") => {
+                let tag = text(alert, "/container/image/tag/0");
+                let image = text(alert, "/container/image/name");
+                let known = format!("container={},{image}:{tag}", text(alert, "/container/name"));
+                named == known.trim_end_matches(':')
+            }
             daemon => chain.iter().any(|command| command.starts_with(daemon)),
         };
-        (!known).then(|| format!("not by {}: {chain:?}", self.by))
+        (!known).then(|| format!("not by {}: {chain:?} in {}", self.by, alert["container"]))
+    }
+}
+
+/// Whether a subject is the one that a row asks for: `-` is anything but a file, one `*` stands for any characters.
+fn fits(wanted: &str, subject: &str) -> bool {
+    match wanted.split_once('*') {
+        None => subject == wanted || wanted == "-" && !subject.starts_with('/'),
+        Some((before, after)) => {
+            subject.len() >= before.len() + after.len()
+                && subject.starts_with(before)
+                && subject.ends_with(after)
+        }
     }
 }
 
@@ -202,5 +221,15 @@ mod tests {
         let mut inside = alert("high", "T1543.002", login);
         inside["container"] = json!({"id": "0123"});
         assert_eq!(container.fault(&inside), None);
+        let named = Item { by: "container=web,box:1", ..container };
+        assert!(named.fault(&inside).is_some());
+        inside["container"] = json!({"id": "0123", "name": "web", "image": {"name": "box", "tag": ["1"]}});
+        assert_eq!(named.fault(&inside), None);
+    }
+
+    #[test]
+    fn paths_may_have_a_part_that_varies() {
+        assert!(fits("/a/*/c", "/a/b/c") && fits("-", "") && fits("/a", "/a"));
+        assert!(!fits("/a/*/c", "/a/c") && !fits("-", "/a") && !fits("/a", "/ab"));
     }
 }

@@ -53,6 +53,19 @@ pub struct Transcript {
     pub pretty: String,
     /// Files changed, and when the change had ended, in nanoseconds since 1970.
     pub changes: Vec<(String, u64)>,
+    /// Containers that wrote a unit each.
+    pub containers: Vec<Container>,
+}
+
+/// A container as its engine named it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Container {
+    /// The file that it wrote.
+    pub file: String,
+    pub id: String,
+    pub name: String,
+    /// The image's name, without a tag.
+    pub image: String,
 }
 
 /// Later than any time a guest can have.
@@ -92,6 +105,12 @@ impl Transcript {
                 "change" => {
                     let (path, time) = rest.rsplit_once(' ').with_context(|| format!("no time: {line}"))?;
                     read.changes.push((path.to_owned(), time.parse().with_context(|| line.clone())?));
+                }
+                "container" => {
+                    let words: Vec<&str> = rest.split(' ').collect();
+                    let [file, id, name, image] = words[..] else { bail!("not four words: {line}") };
+                    let [file, id, name, image] = [file, id, name, image].map(str::to_owned);
+                    read.containers.push(Container { file, id, name, image });
                 }
                 "pretty" => read.pretty.extend([rest, "\n"]),
                 "complete" => complete = true,

@@ -1,0 +1,70 @@
+//! Whether each container that ended at once is known by its id, name and image.
+
+use super::judge::rule;
+use super::transcript::{Transcript, Verdict, text};
+
+/// Judges every container that the guest named, and that there are as many as the plan wants.
+pub fn judge(told: &Transcript, wanted: usize, verdicts: &mut Vec<Verdict>) {
+    let started = told.containers.len();
+    verdicts.push(Verdict::new(
+        "short-lived.started",
+        (started != wanted || wanted == 0).then(|| format!("{started} of {wanted} containers ran")),
+    ));
+    let unknown: Vec<String> = told
+        .containers
+        .iter()
+        .filter_map(|container| {
+            let alerts: Vec<_> = told
+                .alerts
+                .iter()
+                .filter(|alert| {
+                    rule(alert) == "systemd.unit.written" && text(alert, "/file/path") == container.file
+                })
+                .collect();
+            let found =
+                |pointer| alerts.iter().map(|alert| text(alert, pointer)).collect::<Vec<_>>().join(", ");
+            let known = [
+                ("/container/id", &container.id),
+                ("/container/name", &container.name),
+                ("/container/image/name", &container.image),
+            ];
+            let fault = known.into_iter().find(|(pointer, value)| found(pointer) != value.as_str());
+            fault.map(|(pointer, value)| {
+                let told = alerts.len();
+                format!("{} {pointer} is {:?}, not {value} ({told} alerts)", container.file, found(pointer))
+            })
+        })
+        .collect();
+    let shown = unknown.iter().take(5).cloned().collect::<Vec<_>>().join("; ");
+    verdicts.push(Verdict::new(
+        "short-lived.each-known",
+        (!unknown.is_empty()).then(|| format!("{} of {started} are not: {shown}", unknown.len())),
+    ));
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_container_is_known_by_id_name_and_image() {
+        let line = "container /etc/x aa n i".to_owned();
+        let alert = |name: &str| {
+            let container = json!({"id": "aa", "name": name, "image": {"name": "i"}});
+            json!({"rule": {"id": "systemd.unit.written"}, "file": {"path": "/etc/x"}, "container": container})
+        };
+        let judged = |alert: String, wanted| {
+            let told =
+                Transcript::read(&[line.clone(), format!("alert {alert}"), "complete".to_owned()]).unwrap();
+            let mut verdicts = Vec::new();
+            judge(&told, wanted, &mut verdicts);
+            verdicts.iter().filter(|verdict| verdict.evidence.is_some()).count()
+        };
+        assert_eq!(judged(alert("n").to_string(), 1), 0);
+        assert_eq!(judged(alert("n").to_string(), 2), 1);
+        assert_eq!(judged(alert("other").to_string(), 1), 1);
+        assert_eq!(judged("{}".to_owned(), 0), 2);
+    }
+}
