@@ -122,6 +122,12 @@ impl Case<'_> {
         }
     }
 
+    /// The row of what lies beside units: what it is, rather than what the directory is called that is watched.
+    pub(super) fn adjacent_kind(&self) -> Option<&'static adjacent::Kind> {
+        let watched = adjacent::of(self.class)?;
+        Some(adjacent::of_part(self.part.part).unwrap_or(watched))
+    }
+
     pub(super) fn is_executable_part(&self) -> bool {
         matches!(
             self.part.part,

@@ -3,10 +3,12 @@
 //! Names and numbers of techniques are those of ATT&CK v18.1.
 
 mod adjacent;
+mod container;
 mod systemd;
 pub(super) mod techniques;
 
 pub use self::adjacent::*;
+pub use self::container::*;
 pub use self::systemd::*;
 use self::techniques::CONTAINER_SERVICE;
 use super::rule::{Rule, Severity};
@@ -40,7 +42,7 @@ pub static RECORDS_LOST: Rule = Rule {
 };
 
 /// Every rule.
-pub static RULES: [&Rule; 53] = [
+pub static RULES: [&Rule; 64] = [
     &UNIT_WRITTEN,
     &UNIT_ENABLED,
     &UNIT_LINKED,
@@ -87,6 +89,17 @@ pub static RULES: [&Rule; 53] = [
     &STARTUP_ENTRY_ATTRIBUTES,
     &STARTUP_ENTRY_MASKED,
     &RESTART_POLICY_SET,
+    &QUADLET_WRITTEN,
+    &STATIC_POD_WRITTEN,
+    &MANIFEST_WRITTEN,
+    &KUBELET_CONFIG_WRITTEN,
+    &ENGINE_CONFIG_WRITTEN,
+    &RUNTIME_HOOK_WRITTEN,
+    &RUNTIME_PLUGIN_WRITTEN,
+    &RUNTIME_REPLACED,
+    &MACHINE_CONFIG_WRITTEN,
+    &KUBELET_STARTED,
+    &MANIFEST_APPLIED,
     &PROGRAM_WRITTEN,
     &REQUEST_FROM_CONTAINER,
     &MANAGER_ENVIRONMENT_SET,

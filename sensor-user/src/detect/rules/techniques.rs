@@ -166,3 +166,10 @@ pub(in crate::detect) const PERMISSIONS: Technique = Technique {
     subtechnique: Some("Linux and Mac File and Directory Permissions Modification"),
     tactics: EVASION,
 };
+
+pub(in crate::detect) const DEPLOY_CONTAINER: Technique = Technique {
+    id: "T1610",
+    technique: "Deploy Container",
+    subtechnique: None,
+    tactics: &[("TA0005", "Defense Evasion"), ("TA0002", "Execution")],
+};
