@@ -2,4 +2,8 @@
 
 pub mod access;
 pub mod cli;
+pub mod manifest;
+pub mod quadlet;
 pub mod service;
+pub mod settings;
+pub mod yaml;
