@@ -194,7 +194,11 @@ impl Pipeline {
                 detector.looked_into(time, surveyed.id, &mut |finding| self.completed.push(finding));
             }
             UserRecord::FileContent(content) => {
-                detector.content(time, &content, &mut |finding| self.completed.push(finding));
+                // What a command asked for is told when its file is known, and not before.
+                detector.content(time, &content, &mut |finding| match finding.action {
+                    "process_exec" => self.findings.push(finding),
+                    _ => self.completed.push(finding),
+                });
             }
         }
     }

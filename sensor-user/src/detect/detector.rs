@@ -29,6 +29,8 @@ use crate::subject::tools::{Family, KnownTools};
 const LINKS_MAX: usize = 256;
 /// Files whose paths are remembered by identity.
 const FILES_MAX: usize = 4096;
+/// Kubelets whose configuration is known.
+const KUBELETS_MAX: usize = 16;
 /// Files known to be tools.
 const TOOLS_MAX: usize = 1024;
 
@@ -59,6 +61,8 @@ pub struct Detector {
     pub(super) awaiting: Recent<Vec<u8>, Vec<Awaiting>>,
     /// Findings about directories that are being read, by the survey that reads them.
     pub(super) directories: Recent<u64, Vec<Looked>>,
+    /// Configuration of kubelets that run, by its path.
+    pub(super) kubelet_configs: Recent<Vec<u8>, ()>,
     /// For putting units together.
     pub(super) budget: Budget,
     /// Files that are to be read.
@@ -95,6 +99,7 @@ impl Default for Detector {
             written: Recent::new(FILES_MAX),
             awaiting: Recent::new(AWAITED_MAX),
             directories: Recent::new(DIRECTORIES_MAX),
+            kubelet_configs: Recent::new(KUBELETS_MAX),
             budget: Budget::default(),
             wants: Vec::new(),
             path: Vec::new(),
@@ -177,6 +182,7 @@ impl Detector {
         let Some(image) = lineage.image(handle) else { return };
         let foreign = lineage.entry(handle).is_some_and(|entry| lineage.is_foreign(entry.mnt_ns));
         self.tools.learn(&image, foreign);
+        self.agent_runs(&image, foreign);
         let family = self.tools.recognise(&image).map(|found| found.tool().family);
         if family == Some(Family::ManagerClient) {
             self.clients.executed(now, handle);

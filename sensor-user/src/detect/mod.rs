@@ -1,6 +1,7 @@
 //! Event, lineage and subject become a finding: a rule and its evidence.
 
-pub mod budget;
+pub mod agents;
+mod budget;
 mod client;
 mod containers;
 pub mod detector;

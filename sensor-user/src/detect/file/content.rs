@@ -3,12 +3,18 @@
 use sensor_common::record::kind;
 
 use super::case::Case;
+use crate::detect::agents::{absolute, applied, weigh_file};
+use crate::detect::containers::tell_manifest;
 use crate::detect::detector::Detector;
 use crate::detect::finding::{Finding, Phase};
 use crate::detect::quiet::Quiet;
+use crate::detect::rules::techniques::CONTAINER_SERVICE;
 use crate::detect::units::{Manager, home_of, tell, weigh};
 use crate::event::content::{Expected, FileContent, Found, Want};
 use crate::event::path::lossy;
+use crate::lineage::image::base_name;
+use crate::subject::container::cli;
+use crate::subject::container::manifest::Manifest;
 use crate::subject::place::Place;
 use crate::subject::service::UnitPart;
 use crate::subject::unit::effective::Effective;
@@ -35,6 +41,15 @@ pub(in crate::detect) struct Awaiting {
     unit: Option<(Vec<u8>, Manager)>,
     /// Nothing is to be told where the file is what it was.
     only_if_changed: bool,
+    /// The file is a manifest that the finding leads to; and by which command, where it is one's.
+    manifest: Option<Option<(String, &'static str)>>,
+}
+
+impl Awaiting {
+    /// One that waits for the manifest that it leads to: what asked for it, where a command did.
+    pub(in crate::detect) fn manifest(finding: Finding, by: Option<(String, &'static str)>) -> Self {
+        Self { finding, unit: None, only_if_changed: false, manifest: Some(by) }
+    }
 }
 
 /// One whose file is being looked at.
@@ -68,7 +83,7 @@ impl Detector {
         self.want(Want::File { path: path.to_vec(), expected });
         self.written.insert(path.to_vec(), record.header.boottime_ns);
         let unit = of_unit(case).map(|manager| (case.part.name.to_vec(), manager));
-        let awaiting = Awaiting { finding: finding.clone(), unit, only_if_changed: false };
+        let awaiting = Awaiting { finding: finding.clone(), unit, only_if_changed: false, manifest: None };
         self.await_as(path, awaiting);
         finding.awaits_content = true;
     }
@@ -89,11 +104,14 @@ impl Detector {
         if finding.awaits_content {
             let path = finding.subject.clone().into_bytes();
             let unit = self.awaiting.get(&path).and_then(|all| all.first()?.unit.clone());
-            self.await_as(&path, Awaiting { finding: finding.clone(), unit, only_if_changed });
+            self.await_as(
+                &path,
+                Awaiting { finding: finding.clone(), unit, only_if_changed, manifest: None },
+            );
         }
     }
 
-    fn await_as(&mut self, path: &[u8], awaiting: Awaiting) {
+    pub(in crate::detect) fn await_as(&mut self, path: &[u8], awaiting: Awaiting) {
         let process = awaiting.finding.process;
         let mut all = self.awaiting.get(path).cloned().unwrap_or_default();
         all.retain(|other: &Awaiting| other.finding.process != process);
@@ -103,7 +121,7 @@ impl Detector {
         self.awaiting.insert(path.to_vec(), all);
     }
 
-    fn want(&mut self, want: Want) {
+    pub(in crate::detect) fn want(&mut self, want: Want) {
         if self.wants.len() < WANTS_MAX {
             self.wants.push(want);
         }
@@ -123,6 +141,10 @@ impl Detector {
         if let Found::Symlink { end, .. } = &content.found {
             self.follow_link(&content.path, end);
         }
+        let of_kubelet = |one: &Looked| {
+            one.awaiting.finding.unit.as_ref().is_some_and(|unit| unit.part == UnitPart::KubeletConfig)
+        };
+        self.kubelet_configured(content, looked.iter().any(of_kubelet));
         if looked.is_empty() {
             return;
         }
@@ -130,9 +152,30 @@ impl Detector {
             return self.look_into(content, looked);
         }
         for mut one in looked {
-            describe(&mut one.awaiting.finding, &content.found);
-            if one.awaiting.unit.is_none() {
-                weigh_text(&mut one.awaiting.finding, &content.found);
+            match one.awaiting.manifest.take() {
+                Some(Some(by)) => {
+                    if let Some(finding) = applied(one.awaiting.finding, &by, content) {
+                        out(finding);
+                    }
+                    continue;
+                }
+                Some(None) => {
+                    if let Some(file) = content.found.regular() {
+                        tell_manifest(&mut one.awaiting.finding, &Manifest::read(&file.content));
+                    }
+                }
+                None => {
+                    describe(&mut one.awaiting.finding, &content.found);
+                    if one.awaiting.unit.is_none() {
+                        let leads_to = weigh_text(&mut one.awaiting.finding, &content.found);
+                        if let Some(path) = leads_to {
+                            let path = absolute(parent(&content.path), &path);
+                            self.want(Want::File { path: path.clone(), expected: Expected::Anything });
+                            self.await_as(&path, Awaiting::manifest(one.awaiting.finding, None));
+                            continue;
+                        }
+                    }
+                }
             }
             self.complete(now, one, changed, out);
         }
@@ -151,7 +194,8 @@ impl Detector {
 
     /// Says what the change has made of the unit.
     fn complete(&mut self, now: u64, looked: Looked, changed: bool, out: &mut impl FnMut(Finding)) {
-        let Looked { awaiting: Awaiting { mut finding, unit, only_if_changed }, before, affordable } = looked;
+        let Looked { awaiting: Awaiting { mut finding, unit, only_if_changed, .. }, before, affordable } =
+            looked;
         if only_if_changed && !changed {
             return self.stay_quiet(Quiet::GeneratorOutput);
         }
@@ -161,6 +205,7 @@ impl Detector {
             if let Some(after) = self.units.effective(&manager, &name) {
                 self.budget.charge(now, &after);
                 weigh(&mut finding, before.as_ref(), &after, self.units.packaged());
+                tell_engine(&mut finding, &after);
                 self.follow_programs(&after);
             }
         }
@@ -188,19 +233,47 @@ impl Detector {
     }
 }
 
+/// A unit that runs a container is a container service as well; which, its command line says.
+fn tell_engine(finding: &mut Finding, unit: &Effective) {
+    if !finding.unit.as_ref().is_some_and(|unit| unit.signals.contains(&"command.container")) {
+        return;
+    }
+    if finding.also.is_empty() {
+        finding.also = &[CONTAINER_SERVICE];
+    }
+    finding.container_service = unit.commands.iter().find_map(|run| {
+        let engine = base_name(&run.command.path);
+        let known = matches!(engine, b"docker" | b"podman" | b"nerdctl");
+        let mut service =
+            cli::command(run.command.argv.iter().map(Vec::as_slice), false, false).filter(|_| known)?;
+        service.engine = lossy(engine).into_owned();
+        Some(service)
+    });
+}
+
 /// What is suspicious about a file that is no unit's: a script, a generator, a line of tmpfiles.d, the managers' own
 /// configuration.
-fn weigh_text(finding: &mut Finding, found: &Found) {
-    let Some(regular) = found.regular() else { return };
-    let Some(part) = finding.unit.as_ref().map(|unit| unit.part) else { return };
+///
+/// Gives the manifest that it leads to, as written.
+fn weigh_text(finding: &mut Finding, found: &Found) -> Option<Vec<u8>> {
+    let regular = found.regular()?;
+    let part = finding.unit.as_ref()?.part;
+    if let Some(leads_to) = weigh_file(finding, part, &regular.content) {
+        return leads_to;
+    }
     let signals = match part {
-        UnitPart::Directory | UnitPart::Fragment | UnitPart::DropIn => return,
+        UnitPart::Directory | UnitPart::Fragment | UnitPart::DropIn => return None,
         UnitPart::ManagerConfig => of_manager(&Digest::new(&regular.content)),
         // Of a binary there is nothing to read.
-        _ if regular.content.starts_with(b"\x7fELF") => return,
+        _ if regular.content.starts_with(b"\x7fELF") => return None,
         _ => of_script(&regular.content),
     };
     tell(finding, signals);
+    None
+}
+
+fn parent(path: &[u8]) -> &[u8] {
+    &path[..path.iter().rposition(|byte| *byte == b'/').unwrap_or(0)]
 }
 
 /// Whose unit a file is part of; `None` where it is none of a unit's.

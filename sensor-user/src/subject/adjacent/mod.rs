@@ -89,6 +89,11 @@ pub fn is_file(class: WatchClass, path: &str) -> bool {
     if class == WatchClass::RuntimeProgram {
         return containers::is_runtime(path);
     }
+    // Wherever a kubelet is told that its configuration lies.
+    let settings = [".yaml", ".yml", ".json", ".env"].iter().any(|suffix| path.ends_with(suffix));
+    if class == WatchClass::KubeletConfig && settings {
+        return true;
+    }
     let ends = |file: &&str| path.strip_suffix(file).is_some_and(|before| before.ends_with('/'));
     of(class).is_some_and(|kind| kind.files.iter().any(ends))
 }

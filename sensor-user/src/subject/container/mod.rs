@@ -1,6 +1,7 @@
 //! Containers: what is asked of engines, and what they keep of it.
 
 pub mod access;
+pub mod asked;
 pub mod cli;
 pub mod manifest;
 pub mod quadlet;
