@@ -74,6 +74,13 @@ impl Incident {
         if later.unit.as_ref().is_some_and(|unit| !unit.changes.is_empty() || !unit.signals.is_empty()) {
             self.finding.unit = later.unit;
         }
+        // What the file describes is known once it was read.
+        if later.container_service.is_some() {
+            self.finding.container_service = later.container_service;
+        }
+        if self.finding.also.is_empty() {
+            self.finding.also = later.also;
+        }
         // A file that is being created has no identity yet.
         if let (Some(known), Some(file)) = (&mut self.finding.file, later.file) {
             let other_path = known.other_path.take().or_else(|| file.other_path.clone());
