@@ -156,7 +156,11 @@ impl Pipeline {
                 }
             }
             Event::Exit(record) => lineage.exit(&record),
-            Event::Cgroup(event) => lineage.set_cgroup(event.record.value, until_nul(event.path)),
+            Event::Cgroup(event) => {
+                let path = until_nul(event.path);
+                lineage.set_cgroup(event.record.value, path);
+                detector.group_made(time, path, lineage);
+            }
             Event::Namespace(record) => lineage.update_known(&record.task),
             Event::Ipc(event) => detector.sent(&event, lineage, &mut |finding| findings.push(finding)),
             Event::User(_, record) => self.take_up_user(time, record),

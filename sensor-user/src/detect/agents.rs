@@ -1,6 +1,7 @@
 //! Container agents that run: what their command lines lead to is watched and read, and what is asked of them by files is a
 //! finding once the files are known.
 
+use super::client::RECENT_CLIENT;
 use super::containers::{self, tell_manifest};
 use super::detector::Detector;
 use super::file::Awaiting;
@@ -12,6 +13,7 @@ use crate::event::decode::ExecEvent;
 use crate::event::path::lossy;
 use crate::event::user::WatchClass;
 use crate::lineage::Lineage;
+use crate::lineage::actor::Requester;
 use crate::lineage::cgroup;
 use crate::lineage::image::{Image, base_name};
 use crate::lineage::table::Handle;
@@ -25,6 +27,12 @@ use crate::subject::tools::Family;
 
 /// Where files come and go: what runs from there is not what an engine is made of.
 const FLEETING: [&str; 5] = ["/tmp/", "/var/tmp/", "/dev/shm/", "/proc/", "/home/"];
+
+/// Engines that work on request. (podman does it itself.)
+const ENGINES: [&[u8]; 3] = [b"dockerd", b"containerd", b"crio"];
+
+/// Processes above a client that are remembered with a container.
+const ASKERS_LINE: usize = 8;
 
 impl Detector {
     /// A program that makes containers, or a kubelet, runs on the host: its file, and what it goes by, are watched from now
@@ -65,6 +73,35 @@ impl Detector {
                 self.follow_configured(path.as_bytes(), WatchClass::StaticPod);
             }
         }
+    }
+
+    /// A control group was made: where it is a container's, whoever asks the engine just now asked for it.
+    pub fn group_made(&mut self, now: u64, path: &[u8], lineage: &mut Lineage) {
+        let Some(container) = cgroup::container(path) else { return };
+        if self.container_askers.get(&container.id).is_some() {
+            return;
+        }
+        let Some(client) = self.engine_clients.of_engine(lineage, now) else { return };
+        if let Some(mut asker) = lineage.requester(client, RECENT_CLIENT) {
+            asker.ancestors_truncated |= asker.processes.len() > ASKERS_LINE;
+            asker.processes.truncate(ASKERS_LINE);
+            self.container_askers.insert(container.id, asker);
+        }
+    }
+
+    /// Who probably asked the engine for what a process does: for the container that it runs in, or for what the engine
+    /// itself does on request (`docker cp`).
+    pub(super) fn asked_of_engine(&self, now: u64, who: &Who, lineage: &mut Lineage) -> Option<Requester> {
+        let group = lineage.cgroups().path(who.task.cgroup_id).unwrap_or_default();
+        if let Some(container) = cgroup::container(group) {
+            return self.container_askers.get(&container.id).cloned();
+        }
+        let engine = |image: Image<'_>| ENGINES.contains(&image.exe_name());
+        if !lineage.line(who.handle).any(|at| lineage.image(at).is_some_and(engine)) {
+            return None;
+        }
+        let client = self.engine_clients.of_engine(lineage, now).filter(|client| *client != who.handle)?;
+        lineage.requester(client, RECENT_CLIENT)
     }
 
     /// A kubelet that is no service's.

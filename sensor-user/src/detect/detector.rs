@@ -18,7 +18,7 @@ use super::{rules, score};
 use crate::event::content::Want;
 use crate::event::user::{FileFound, Loss, ToolIdentity, Watch, WatchClass};
 use crate::lineage::Lineage;
-use crate::lineage::actor::{Actor, Process};
+use crate::lineage::actor::{Actor, Process, Requester};
 use crate::lineage::image::Image;
 use crate::lineage::table::{Handle, KERNEL};
 use crate::subject::place::Watches;
@@ -29,6 +29,8 @@ use crate::subject::tools::{Family, KnownTools};
 const LINKS_MAX: usize = 256;
 /// Files whose paths are remembered by identity.
 const FILES_MAX: usize = 4096;
+/// Containers of which it is remembered who asked for them.
+const ASKERS_MAX: usize = 128;
 /// Kubelets whose configuration is known.
 const KUBELETS_MAX: usize = 16;
 /// Files known to be tools.
@@ -40,6 +42,10 @@ pub struct Detector {
     pub(super) watches: Watches,
     pub(super) tools: KnownTools,
     pub(super) clients: Clients,
+    /// Of container engines.
+    pub(super) engine_clients: Clients,
+    /// Who probably asked for a container, by its id.
+    pub(super) container_askers: Recent<String, Requester>,
     /// Targets of symlinks by path: a rename does not tell them.
     pub(super) links: Recent<Vec<u8>, Vec<u8>>,
     /// Paths by (device, inode): a write through another hard link tells another path.
@@ -87,6 +93,8 @@ impl Default for Detector {
             watches: Watches::new(WATCH_ENTRIES),
             tools: KnownTools::new(TOOLS_MAX),
             clients: Clients::default(),
+            engine_clients: Clients::default(),
+            container_askers: Recent::new(ASKERS_MAX),
             links: Recent::new(LINKS_MAX),
             files: Recent::new(FILES_MAX),
             echoes: Echoes::default(),
@@ -186,6 +194,8 @@ impl Detector {
         let family = self.tools.recognise(&image).map(|found| found.tool().family);
         if family == Some(Family::ManagerClient) {
             self.clients.executed(now, handle);
+        } else if family == Some(Family::ContainerEngine) {
+            self.engine_clients.executed(now, handle);
         }
     }
 

@@ -315,3 +315,33 @@ fn a_container_that_reaches_the_host_is_critical_and_named() {
         assert!(alert.summary.contains("in container c0ffeec0ffee"), "{}", alert.summary);
     }
 }
+
+#[test]
+fn who_asked_for_a_container_is_named_and_so_is_who_had_the_engine_write() {
+    let mut machine = machine();
+    let id = "c0ffee".repeat(10) + "c0ff";
+    machine.snapshot(300, 1, "/usr/sbin/dockerd", 50);
+    let docker = machine.fork(shell(), 901);
+    machine.exec(docker, "/usr/bin/docker", 60, &["docker", "run", "-v", "/etc:/m", "box"]);
+    let path = format!("/system.slice/docker-{id}.scope");
+    machine.feed(crate::event::encode::encode_cgroup(machine.now, task(300, 1), 80, path.as_bytes()));
+    // Much later, when the client has long ended.
+    machine.tick(3600 * SECOND);
+    machine.write(TaskContext { cgroup_id: 80, ..task(500, 499) }, SYSTEM, "evil.service");
+    let alert = machine.one();
+    let asker = alert.actor.on_behalf_of.clone().expect("who asked");
+    assert_eq!((asker.processes[0].pid, asker.confidence), (901, "recent-client"));
+    assert_eq!(alert.severity, Severity::Critical);
+    assert!(alert.summary.ends_with("probably for docker (pid 901, root, login alice)"), "{}", alert.summary);
+
+    // `docker cp`: the engine executes itself again, outside of all containers.
+    let untar = TaskContext { loginuid: u32::MAX, ..machine.fork(task(300, 1), 302) };
+    machine.write(untar, PODS, "early.yaml");
+    assert_eq!(machine.one().actor.on_behalf_of, None, "nobody asks just now");
+    let copies = machine.fork(shell(), 902);
+    machine.exec(copies, "/usr/bin/docker", 60, &["docker", "cp", "x", "c:/m"]);
+    machine.write(untar, PODS, "evil.yaml");
+    let alert = machine.one();
+    assert_eq!(alert.actor.on_behalf_of.expect("who asked").processes[0].pid, 902);
+    assert_eq!(alert.severity, Severity::High);
+}

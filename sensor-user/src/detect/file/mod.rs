@@ -215,6 +215,8 @@ impl Detector {
             finding.reason(0, "made by a generator, which the service manager runs at each reload");
             finding.requester =
                 self.requester(manager, now, unit, Verb::starts_processes, lineage).map(Box::new);
+        } else {
+            finding.requester = self.asked_of_engine(now, &who, lineage).map(Box::new);
         }
     }
 }

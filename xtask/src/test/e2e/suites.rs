@@ -109,12 +109,18 @@ fn chain(alert: &Value) -> Vec<String> {
 fn items() -> Result<Vec<Item>> {
     let rows = ITEMS.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
     rows.map(|row| {
-        // A command line has spaces, a path has none here.
+        // A command line has spaces, a path has none here; `-` is an alert about no file.
         let (rest, file) = row.rsplit_once(' ').unwrap_or_default();
         let mut words = rest.split_whitespace();
         let mut next = || words.next().with_context(|| format!("a word is missing: {row}"));
-        let item =
-            Item { step: next()?, rule: next()?, least: next()?, technique: next()?, by: next()?, file };
+        let item = Item {
+            step: next()?,
+            rule: next()?,
+            least: next()?,
+            technique: next()?,
+            by: next()?,
+            file: if file == "-" { "" } else { file },
+        };
         ensure!(SEVERITIES.contains(&item.least) && words.next().is_none(), "no such row: {row}");
         Ok(item)
     })
