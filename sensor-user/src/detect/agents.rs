@@ -2,9 +2,9 @@
 //! finding once the files are known.
 
 use super::client::RECENT_CLIENT;
-use super::containers::{self, tell_manifest};
+use super::containers::tell_manifest;
 use super::detector::Detector;
-use super::file::Awaiting;
+use super::file::{Awaiting, Reads};
 use super::finding::{Finding, Who};
 use super::rules;
 use super::score::Reason;
@@ -23,7 +23,7 @@ use crate::subject::container::asked::{self, Kubelet};
 use crate::subject::container::manifest::Manifest;
 use crate::subject::container::settings::static_pod_path;
 use crate::subject::place::resolve_target;
-use crate::subject::tools::Family;
+use crate::subject::tools::{Family, Recognised};
 
 /// Where files come and go: what runs from there is not what an engine is made of.
 const FLEETING: [&str; 5] = ["/tmp/", "/var/tmp/", "/dev/shm/", "/proc/", "/home/"];
@@ -106,7 +106,6 @@ impl Detector {
 
     /// A kubelet that is no service's.
     pub(super) fn kubelet_started(
-        &self,
         exec: &ExecEvent<'_>,
         handle: Handle,
         lineage: &Lineage,
@@ -146,7 +145,7 @@ impl Detector {
     pub(super) fn asked_by_manifest(&mut self, exec: &ExecEvent<'_>, handle: Handle, lineage: &Lineage) {
         let Some(image) = lineage.image(handle) else { return };
         let foreign = lineage.entry(handle).is_some_and(|entry| lineage.is_foreign(entry.mnt_ns));
-        let Some(tool) = self.tools.recognise(&image).map(|found| found.tool()).filter(|_| !foreign) else {
+        let Some(tool) = self.tools.recognise(&image).map(Recognised::tool).filter(|_| !foreign) else {
             return;
         };
         if !matches!(tool.family, Family::ContainerEngine | Family::ContainerTool) {
@@ -161,7 +160,13 @@ impl Detector {
                 .by(Some(Who { handle, task: exec.record.task }));
             finding.event_type = "creation";
             self.want(Want::File { path: path.clone(), expected: Expected::Anything });
-            self.await_as(&path, Awaiting::manifest(finding, Some((asked.engine.clone(), asked.verb))));
+            self.await_as(
+                &path,
+                Awaiting::of_manifest(
+                    finding,
+                    Reads::Asked { engine: asked.engine.clone(), verb: asked.verb },
+                ),
+            );
         }
     }
 }
@@ -170,7 +175,8 @@ impl Detector {
 /// given the host.
 pub(super) fn applied(
     mut finding: Finding,
-    (engine, verb): &(String, &'static str),
+    engine: &str,
+    verb: &str,
     content: &FileContent,
 ) -> Option<Finding> {
     let file = content.found.regular()?;
@@ -184,11 +190,11 @@ pub(super) fn applied(
     finding.reasons.push(Reason { points: 0, text: format!("described in {}", lossy(&content.path)) });
     tell_manifest(&mut finding, &manifest);
     if let Some(service) = &mut finding.container_service {
-        service.engine.clone_from(engine);
-        (*verb).clone_into(&mut service.verb);
+        engine.clone_into(&mut service.engine);
+        verb.clone_into(&mut service.verb);
     }
     // What a cluster is asked for is its own business, unless the host is given away.
-    if *verb == "apply" && manifest.worst().and_then(|worst| worst.access.grant()) != Some(Grant::Full) {
+    if verb == "apply" && manifest.worst().and_then(|worst| worst.access.grant()) != Some(Grant::Full) {
         finding.reason(-20, "asked of a cluster, which decides who may");
     }
     Some(finding)
@@ -198,6 +204,3 @@ pub(super) fn applied(
 pub(super) fn absolute(directory: &[u8], path: &[u8]) -> Vec<u8> {
     resolve_target(&[directory, b"/x"].concat(), path)
 }
-
-/// What there is to say of a file that has been read, if it is one of containers' things.
-pub(super) use containers::weigh_file;

@@ -14,13 +14,24 @@ use crate::subject::unit::signals::{Weight, command};
 /// Objects of a manifest that an alert names.
 const OBJECTS_TOLD: usize = 6;
 
-/// What a file of an engine or node agent says, if `part` is such a thing; `None` where it is not. Otherwise the manifest
-/// that it leads to, as written, if it does.
-pub(super) fn weigh_file(finding: &mut Finding, part: UnitPart, content: &[u8]) -> Option<Option<Vec<u8>>> {
+/// What came of a file's content.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Weighed {
+    /// It is no engine's or node agent's.
+    Other,
+    /// It was told.
+    Told,
+    /// It was told, and leads to this manifest, as written.
+    LeadsTo(Vec<u8>),
+}
+
+/// Tells what a file of an engine or node agent says, if `part` is such a thing.
+pub(super) fn weigh_file(finding: &mut Finding, part: UnitPart, content: &[u8]) -> Weighed {
     match part {
         UnitPart::Quadlet => {
             let name = finding.unit.as_ref().map(|unit| unit.name.clone()).unwrap_or_default();
-            return Some(quadlet::read(&name, content).and_then(|quadlet| tell_quadlet(finding, quadlet)));
+            let leads_to = quadlet::read(&name, content).and_then(|quadlet| tell_quadlet(finding, quadlet));
+            return leads_to.map_or(Weighed::Told, Weighed::LeadsTo);
         }
         UnitPart::StaticPod | UnitPart::ClusterManifest => {
             tell_manifest(finding, &Manifest::read(content));
@@ -30,9 +41,9 @@ pub(super) fn weigh_file(finding: &mut Finding, part: UnitPart, content: &[u8]) 
             tell(finding, settings::signals(&path, content, part == UnitPart::RuntimeHook));
         }
         UnitPart::MachineConfig => tell_machine(finding, content),
-        _ => return None,
+        _ => return Weighed::Other,
     }
-    Some(None)
+    Weighed::Told
 }
 
 fn tell_quadlet(finding: &mut Finding, quadlet: Quadlet) -> Option<Vec<u8>> {

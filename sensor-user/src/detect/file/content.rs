@@ -3,8 +3,8 @@
 use sensor_common::record::kind;
 
 use super::case::Case;
-use crate::detect::agents::{absolute, applied, weigh_file};
-use crate::detect::containers::tell_manifest;
+use crate::detect::agents::{absolute, applied};
+use crate::detect::containers::{Weighed, tell_manifest, weigh_file};
 use crate::detect::detector::Detector;
 use crate::detect::finding::{Finding, Phase};
 use crate::detect::quiet::Quiet;
@@ -41,14 +41,30 @@ pub(in crate::detect) struct Awaiting {
     unit: Option<(Vec<u8>, Manager)>,
     /// Nothing is to be told where the file is what it was.
     only_if_changed: bool,
-    /// The file is a manifest that the finding leads to; and by which command, where it is one's.
-    manifest: Option<Option<(String, &'static str)>>,
+    /// What is read for it.
+    reads: Reads,
+}
+
+/// What a finding waits for.
+#[derive(Clone, Debug)]
+pub(in crate::detect) enum Reads {
+    /// What its own file says.
+    Itself,
+    /// The manifest that its file leads to.
+    Manifest,
+    /// The manifest that a command applies; before it is read there is no finding.
+    Asked {
+        /// The command.
+        engine: String,
+        /// What it does.
+        verb: &'static str,
+    },
 }
 
 impl Awaiting {
-    /// One that waits for the manifest that it leads to: what asked for it, where a command did.
-    pub(in crate::detect) fn manifest(finding: Finding, by: Option<(String, &'static str)>) -> Self {
-        Self { finding, unit: None, only_if_changed: false, manifest: Some(by) }
+    /// One that waits for a manifest.
+    pub(in crate::detect) fn of_manifest(finding: Finding, reads: Reads) -> Self {
+        Self { finding, unit: None, only_if_changed: false, reads }
     }
 }
 
@@ -83,7 +99,8 @@ impl Detector {
         self.want(Want::File { path: path.to_vec(), expected });
         self.written.insert(path.to_vec(), record.header.boottime_ns);
         let unit = of_unit(case).map(|manager| (case.part.name.to_vec(), manager));
-        let awaiting = Awaiting { finding: finding.clone(), unit, only_if_changed: false, manifest: None };
+        let awaiting =
+            Awaiting { finding: finding.clone(), unit, only_if_changed: false, reads: Reads::Itself };
         self.await_as(path, awaiting);
         finding.awaits_content = true;
     }
@@ -106,7 +123,7 @@ impl Detector {
             let unit = self.awaiting.get(&path).and_then(|all| all.first()?.unit.clone());
             self.await_as(
                 &path,
-                Awaiting { finding: finding.clone(), unit, only_if_changed, manifest: None },
+                Awaiting { finding: finding.clone(), unit, only_if_changed, reads: Reads::Itself },
             );
         }
     }
@@ -152,31 +169,32 @@ impl Detector {
             return self.look_into(content, looked);
         }
         for mut one in looked {
-            match one.awaiting.manifest.take() {
-                Some(Some(by)) => {
-                    if let Some(finding) = applied(one.awaiting.finding, &by, content) {
+            match one.awaiting.reads {
+                Reads::Asked { engine, verb } => {
+                    if let Some(finding) = applied(one.awaiting.finding, &engine, verb, content) {
                         out(finding);
                     }
                     continue;
                 }
-                Some(None) => {
+                Reads::Manifest => {
                     if let Some(file) = content.found.regular() {
                         tell_manifest(&mut one.awaiting.finding, &Manifest::read(&file.content));
                     }
                 }
-                None => {
+                Reads::Itself => {
                     describe(&mut one.awaiting.finding, &content.found);
-                    if one.awaiting.unit.is_none() {
-                        let leads_to = weigh_text(&mut one.awaiting.finding, &content.found);
-                        if let Some(path) = leads_to {
-                            let path = absolute(parent(&content.path), &path);
-                            self.want(Want::File { path: path.clone(), expected: Expected::Anything });
-                            self.await_as(&path, Awaiting::manifest(one.awaiting.finding, None));
-                            continue;
-                        }
+                    let own = one.awaiting.unit.is_none();
+                    let leads_to =
+                        own.then(|| weigh_text(&mut one.awaiting.finding, &content.found)).flatten();
+                    if let Some(path) = leads_to {
+                        let path = absolute(parent(&content.path), &path);
+                        self.want(Want::File { path: path.clone(), expected: Expected::Anything });
+                        self.await_as(&path, Awaiting::of_manifest(one.awaiting.finding, Reads::Manifest));
+                        continue;
                     }
                 }
             }
+            one.awaiting.reads = Reads::Itself;
             self.complete(now, one, changed, out);
         }
     }
@@ -258,8 +276,10 @@ fn tell_engine(finding: &mut Finding, unit: &Effective) {
 fn weigh_text(finding: &mut Finding, found: &Found) -> Option<Vec<u8>> {
     let regular = found.regular()?;
     let part = finding.unit.as_ref()?.part;
-    if let Some(leads_to) = weigh_file(finding, part, &regular.content) {
-        return leads_to;
+    match weigh_file(finding, part, &regular.content) {
+        Weighed::Other => {}
+        Weighed::Told => return None,
+        Weighed::LeadsTo(path) => return Some(path),
     }
     let signals = match part {
         UnitPart::Directory | UnitPart::Fragment | UnitPart::DropIn => return None,

@@ -18,7 +18,7 @@ use sensor_common::watch;
 
 use self::case::Case;
 pub(super) use self::case::{S_IFLNK, S_IFMT, S_IFREG};
-pub(super) use self::content::{AWAITED_MAX, Awaiting, DIRECTORIES_MAX, Looked};
+pub(super) use self::content::{AWAITED_MAX, Awaiting, DIRECTORIES_MAX, Looked, Reads};
 use super::detector::{Detector, KnownFile};
 use super::finding::{Finding, Who};
 use super::memory::Operation;

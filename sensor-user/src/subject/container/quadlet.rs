@@ -140,7 +140,7 @@ pub fn read(name: &str, text: &[u8]) -> Option<Quadlet> {
                 // `podman volume create --opt type=none --opt o=bind --opt device=/`
                 "Device" if kind == Kind::Volume => device = Some(text),
                 "Options" if kind == Kind::Volume => {
-                    bind = text.split(',').any(|option| option.ends_with("bind"))
+                    bind = text.split(',').any(|option| option.ends_with("bind"));
                 }
                 "Yaml" => quadlet.manifest = Some(value.to_vec()).filter(|path| !path.is_empty()),
                 _ => quadlet.key(&key, value, &text),
@@ -168,9 +168,8 @@ impl Quadlet {
         let on = matches!(&*text.to_ascii_lowercase(), "1" | "yes" | "true" | "on");
         let given = || Some(text.to_owned()).filter(|text| !text.is_empty());
         match key {
-            "Image" => container.image = given(),
+            "Image" | "ImageTag" => container.image = given(),
             "Rootfs" => container.image = Some(format!("the directory {text}")),
-            "ImageTag" => container.image = given(),
             "ContainerName" | "PodName" | "VolumeName" | "NetworkName" => container.name = given(),
             "User" => container.user = given(),
             "Volume" => access.option("v", unslashed(value)),

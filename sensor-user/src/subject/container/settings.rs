@@ -148,11 +148,15 @@ pub fn signals(path: &[u8], text: &[u8], hook: bool) -> Vec<Signal> {
     let toml = || toml::from_str::<Value>(std::str::from_utf8(text).ok()?).ok();
     if begins == Some(&b'{') {
         let (read, fault) = documents(text);
-        read.iter().for_each(|document| found.look("", document, ""));
+        for document in &read {
+            found.look("", document, "");
+        }
         found.refused(fault.is_some(), "JSON");
     } else if path.ends_with(b".yaml") || path.ends_with(b".yml") {
         let (read, fault) = documents(text);
-        read.iter().for_each(|document| found.look("", document, ""));
+        for document in &read {
+            found.look("", document, "");
+        }
         found.refused(fault.is_some(), "YAML");
     } else if let Some(value) = toml().filter(|_| path.ends_with(b".toml") || path.ends_with(b".conf")) {
         found.look("", &value, "");
@@ -205,40 +209,40 @@ impl Found {
                 .each(value, |found, path| found.program("engine.runtime", "containers are made by", path));
         }
         if key == "enabled" && outer == "anonymous" && as_text(value) == "true" {
-            return self.add("kubelet.open", Weight::Strong, "kubelet's API is open to everybody".to_owned());
+            return self.add("kubelet.open", Weight::Strong, "kubelet's API is open to everybody");
         }
         let Some((_, slug, meaning, why)) = KEYS.iter().find(|(name, ..)| *name == key) else { return };
         match meaning {
             Meaning::Program => self.each(value, |found, path| found.program(slug, why, path)),
             Meaning::Programs => self.each(value, |found, path| {
                 let weight = if is_packages(path) { Weight::Note } else { Weight::Strong };
-                found.add(slug, weight, format!("{why} {path}"));
+                found.add(slug, weight, &format!("{why} {path}"));
             }),
             Meaning::Listen => self.each(value, |found, address| {
                 if address.starts_with("tcp:") || address.starts_with("http") {
-                    found.add(slug, Weight::Strong, format!("{why}: {address}"));
+                    found.add(slug, Weight::Strong, &format!("{why}: {address}"));
                 }
             }),
             Meaning::Said(weight) => self.each(value, |found, said| {
                 if !matches!(said, "" | "0" | "false") {
-                    found.add(slug, *weight, format!("{why} {said}"));
+                    found.add(slug, *weight, &format!("{why} {said}"));
                 }
             }),
             Meaning::Is(wanted, weight) => {
                 if as_text(value).eq_ignore_ascii_case(wanted) {
-                    self.add(slug, *weight, (*why).to_owned());
+                    self.add(slug, *weight, why);
                 }
             }
             Meaning::Option(option) => self.each(value, |found, said| {
                 if let Some(access) = host_access(option, said.as_bytes()) {
                     let weight = if access.grant == Grant::Full { Weight::Strong } else { Weight::Note };
-                    found.add(slug, weight, format!("{why}: {}", access.option));
+                    found.add(slug, weight, &format!("{why}: {}", access.option));
                 }
             }),
         }
     }
 
-    /// What a file of arguments says: /etc/default/docker, MicroK8s' args, kubeadm-flags.env.
+    /// What a file of arguments says: /etc/default/docker, `MicroK8s`' args, kubeadm-flags.env.
     fn flags(&mut self, text: &[u8]) {
         let text = String::from_utf8_lossy(text);
         for line in text.lines().filter(|line| !line.trim_start().starts_with('#')).take(VALUES_MAX) {
@@ -285,7 +289,7 @@ impl Found {
             return;
         }
         let weight = if is_packages(path) || !path.contains('/') { Weight::Note } else { Weight::Strong };
-        self.add(slug, weight, format!("{why} {path}"));
+        self.add(slug, weight, &format!("{why} {path}"));
         for signal in command::signals(path.as_bytes(), &[path.as_bytes().to_vec()], false) {
             if signal.weight > Weight::Weak {
                 self.signals.push(signal);
@@ -295,11 +299,11 @@ impl Found {
 
     fn refused(&mut self, refused: bool, syntax: &str) {
         if refused {
-            self.add("engine.not-read", Weight::Note, format!("not all of it could be read as {syntax}"));
+            self.add("engine.not-read", Weight::Note, &format!("not all of it could be read as {syntax}"));
         }
     }
 
-    fn add(&mut self, slug: &'static str, weight: Weight, why: String) {
+    fn add(&mut self, slug: &'static str, weight: Weight, why: &str) {
         let known = self.signals.iter().any(|known| known.why == why);
         if !known && self.signals.len() < SIGNALS_MAX {
             self.signals.push(Signal { slug, weight, why: why.chars().take(300).collect(), origin: None });

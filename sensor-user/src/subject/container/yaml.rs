@@ -129,7 +129,7 @@ impl Builder {
             Some(Open::List { items, .. }) => items.push(value),
             Some(Open::Table { entries, key, .. }) => match key.take() {
                 None => *key = Some(as_text(&value)),
-                // `<<` may stand there several times, and all count (https://yaml.org/type/merge.html).
+                // `<<` may stand there several times, and all count (<https://yaml.org/type/merge.html>).
                 Some(name) if name == "<<" => {
                     let all = entries.entry(name).or_insert_with(|| Value::Array(Vec::new()));
                     if let Value::Array(all) = all {
@@ -174,7 +174,7 @@ fn merged(mut entries: Map<String, Value>) -> Map<String, Value> {
     entries
 }
 
-/// A scalar without quotes (https://yaml.org/type/bool.html, null.html).
+/// A scalar without quotes (<https://yaml.org/type/bool.html>).
 fn plain(text: &str) -> Value {
     match text {
         "" | "~" | "null" | "Null" | "NULL" => Value::Null,
@@ -258,7 +258,7 @@ mod tests {
         let mut laughs = "a: &a [x,x,x,x,x,x,x,x,x]\n".to_owned();
         for (before, name) in "abcdefgh".chars().zip("bcdefghi".chars()) {
             let aliases = vec![format!("*{before}"); 9].join(",");
-            laughs += &format!("{name}: &{name} [{aliases}]\n");
+            laughs.extend([format!("{name}: &{name} [{aliases}]\n")]);
         }
         let (read, fault) = documents(laughs.as_bytes());
         assert_eq!(fault, Some(Fault::TooMuch));
