@@ -163,7 +163,9 @@ impl Pipeline {
             }
             Event::Exit(record) => lineage.exit(&record),
             Event::Cgroup(event) => {
-                lineage.set_cgroup(event.record.value, until_nul(event.path));
+                let path = until_nul(event.path);
+                lineage.set_cgroup(event.record.value, path);
+                detector.group_asked_for(time, path, lineage);
                 detector.group_made(&event, lineage);
             }
             Event::Namespace(record) => {
@@ -215,7 +217,11 @@ impl Pipeline {
                 detector.books_read(time, surveyed.id, lineage, &mut |finding| self.findings.push(finding));
             }
             UserRecord::FileContent(content) => {
-                detector.content(time, &content, &mut |finding| self.completed.push(finding));
+                // What a command asked for is told when its file is known, and not before.
+                detector.content(time, &content, &mut |finding| match finding.action {
+                    "process_exec" => self.findings.push(finding),
+                    _ => self.completed.push(finding),
+                });
             }
         }
     }

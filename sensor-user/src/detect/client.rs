@@ -41,7 +41,13 @@ const QUERIES: [&[u8]; 16] = [
     b"show-environment",
 ];
 
-/// The clients of service managers that ran last, oldest first.
+/// Verbs of container engines' tools that change nothing (docker(1), podman(1)).
+const ENGINE_QUERIES: [&[u8]; 20] = [
+    b"ps", b"ls", b"images", b"logs", b"inspect", b"info", b"version", b"stats", b"events", b"top", b"diff",
+    b"port", b"history", b"search", b"wait", b"attach", b"login", b"logout", b"image", b"system",
+];
+
+/// The clients of service managers, or those of container engines, that ran last, oldest first.
 #[derive(Debug, Default)]
 pub struct Clients {
     recent: VecDeque<(u64, Handle)>,
@@ -72,6 +78,23 @@ impl Clients {
         let named = running().find(|(_, _, image)| names(image, unit));
         let recent = || running().find(|(began, ..)| began.saturating_add(RECENT_NS) >= now);
         named.or_else(recent).map(|(_, client, _)| client)
+    }
+}
+
+impl Clients {
+    /// Of container engines' clients the one that began last: it runs, or ended less than [`GRACE_NS`] ago, began in the
+    /// last [`RECENT_NS`], and does not merely ask for a state.
+    pub fn of_engine(&self, lineage: &Lineage, now: u64) -> Option<Handle> {
+        let asks = |image: &Image<'_>| {
+            let verb = image.arguments().skip(1).find(|arg| !arg.starts_with(b"-"));
+            verb.is_some_and(|verb| !ENGINE_QUERIES.contains(&verb))
+        };
+        let mut recent = self.recent.iter().rev().filter(|(began, client)| {
+            began.saturating_add(RECENT_NS) >= now && lineage.was_running(*client, now, GRACE_NS)
+        });
+        recent
+            .find(|(_, client)| lineage.image(*client).as_ref().is_some_and(asks))
+            .map(|(_, client)| *client)
     }
 }
 

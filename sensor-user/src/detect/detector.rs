@@ -23,7 +23,7 @@ use super::{rules, score};
 use crate::event::content::Want;
 use crate::event::user::{FileFound, Loss, ToolIdentity, Watch, WatchClass};
 use crate::lineage::Lineage;
-use crate::lineage::actor::{Actor, Process};
+use crate::lineage::actor::{Actor, Process, Requester};
 use crate::lineage::image::Image;
 use crate::lineage::table::{Handle, KERNEL};
 use crate::subject::place::Watches;
@@ -34,6 +34,10 @@ use crate::subject::tools::{Family, KnownTools};
 const LINKS_MAX: usize = 256;
 /// Files whose paths are remembered by identity.
 const FILES_MAX: usize = 4096;
+/// Containers of which it is remembered who asked for them.
+const ASKERS_MAX: usize = 128;
+/// Kubelets whose configuration is known.
+const KUBELETS_MAX: usize = 16;
 /// Files known to be tools.
 const TOOLS_MAX: usize = 1024;
 
@@ -45,6 +49,10 @@ pub struct Detector {
     /// Homes by user.
     pub(super) homes: BTreeMap<u32, String>,
     pub(super) clients: Clients,
+    /// Of container engines.
+    pub(super) engine_clients: Clients,
+    /// Who probably asked for a container, by its id.
+    pub(super) container_askers: Recent<String, Requester>,
     /// Targets of symlinks by path: a rename does not tell them.
     pub(super) links: Recent<Vec<u8>, Vec<u8>>,
     /// Paths by (device, inode): a write through another hard link tells another path.
@@ -72,6 +80,8 @@ pub struct Detector {
     pub(super) directories: Recent<u64, Vec<Looked>>,
     /// What engines know of containers.
     pub(super) books: Books,
+    /// Configuration of kubelets that run, by its path.
+    pub(super) kubelet_configs: Recent<Vec<u8>, ()>,
     /// For putting units together.
     pub(super) budget: Budget,
     /// Files that are to be read.
@@ -97,6 +107,8 @@ impl Default for Detector {
             tools: KnownTools::new(TOOLS_MAX),
             homes: BTreeMap::new(),
             clients: Clients::default(),
+            engine_clients: Clients::default(),
+            container_askers: Recent::new(ASKERS_MAX),
             links: Recent::new(LINKS_MAX),
             files: Recent::new(FILES_MAX),
             echoes: Echoes::default(),
@@ -112,6 +124,7 @@ impl Default for Detector {
             awaiting: Recent::new(AWAITED_MAX),
             directories: Recent::new(DIRECTORIES_MAX),
             books: Books::default(),
+            kubelet_configs: Recent::new(KUBELETS_MAX),
             budget: Budget::default(),
             wants: Vec::new(),
             path: Vec::new(),
@@ -210,7 +223,11 @@ impl Detector {
         let Some(image) = lineage.image(handle) else { return };
         let foreign = lineage.entry(handle).is_some_and(|entry| lineage.is_foreign(entry.mnt_ns));
         self.tools.learn(&image, foreign);
+        self.agent_runs(&image, foreign);
         let family = self.tools.recognise(&image).map(|found| found.tool().family);
+        if family == Some(Family::ContainerEngine) {
+            self.engine_clients.executed(now, handle);
+        }
         match family {
             Some(Family::ManagerClient) => self.clients.executed(now, handle),
             // Its sockets are watched from now on; what an exec is to tell, `exec` tells.

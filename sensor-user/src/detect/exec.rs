@@ -17,6 +17,10 @@ impl Detector {
     /// An execution; `handle` is the process, already known to run it.
     pub fn exec(&mut self, exec: &ExecEvent<'_>, handle: Handle, lineage: &Lineage) -> Option<Finding> {
         self.executed(exec.record.header.boottime_ns, handle, lineage);
+        self.asked_by_manifest(exec, handle, lineage);
+        if let Some(finding) = Self::kubelet_started(exec, handle, lineage) {
+            return Some(finding);
+        }
         let image = lineage.image(handle)?;
         let recognised = self.tools.recognise(&image);
         let who = Who { handle, task: exec.record.task };

@@ -20,7 +20,8 @@ const PACKAGES: [&[u8]; 6] = [b"/usr/bin/", b"/usr/sbin/", b"/usr/lib/", b"/bin/
 pub struct Follow {
     /// Its path, as the host's PID 1 sees it, without symbolic links as far as they are known.
     pub path: String,
-    /// One that [`WatchClass::is_followed`], or [`WatchClass::EngineSocket`].
+    /// One that [`WatchClass::is_followed`], [`WatchClass::EngineSocket`], or of what a running container agent goes by
+    /// [`WatchClass::StaticPod`], [`WatchClass::KubeletConfig`] or [`WatchClass::RuntimeProgram`].
     pub class: WatchClass,
 }
 
@@ -58,6 +59,16 @@ impl Detector {
     /// Files that are to be watched from now on.
     pub fn follows(&mut self) -> std::vec::Drain<'_, Follow> {
         self.followed.fresh.drain(..)
+    }
+
+    /// What a running agent goes by, unless it is watched for that anyway.
+    pub(super) fn follow_configured(&mut self, path: &[u8], class: WatchClass) {
+        let plain = path.starts_with(b"/") && path.len() > 1 && !path.ends_with(b"/");
+        let watched =
+            self.watches.classed().any(|(watch, known)| known == class && watch.path.as_bytes() == path);
+        if plain && !watched {
+            self.followed.add(path, class);
+        }
     }
 
     /// A unit's name is a link: its end counts, unless it lies where units are watched anyway.

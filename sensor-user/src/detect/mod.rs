@@ -1,5 +1,6 @@
 //! Event, lineage and subject become a finding: a rule and its evidence.
 
+mod agents;
 mod books;
 pub mod budget;
 mod client;

@@ -158,6 +158,24 @@ pub enum WatchClass {
     KernelModules,
     /// Where container engines keep what they know of their containers.
     EngineState,
+    /// Containers as units (podman-systemd.unit(5)).
+    Quadlet,
+    /// Pods that a kubelet runs because of a file (kubelet's `staticPodPath`).
+    StaticPod,
+    /// What a cluster's control plane on this machine applies because of a file (k3s, rke2, k0s, minikube).
+    ClusterManifest,
+    /// What kubelet goes by.
+    KubeletConfig,
+    /// What container engines go by: dockerd(8), containerd-config.toml(5), crio.conf(5), containers.conf(5).
+    EngineConfig,
+    /// What engines and runtimes are told to run beside containers: OCI hooks, CNI networks, CDI devices, NRI.
+    RuntimeHook,
+    /// Programs that engines and kubelet run: CNI, NRI and docker's plugins.
+    RuntimePlugin,
+    /// Programs that make containers: engines, shims, runtimes, node agents.
+    RuntimeProgram,
+    /// System containers and virtual machines that start at boot (lxc.container.conf(5), libvirt).
+    MachineConfig,
     /// The file at the end of a unit's name that is a link: watched because of the link.
     LinkedUnit,
     /// The directory at the end of a `.d`, `.wants` or such directory that is a link: watched because of the link.

@@ -95,9 +95,12 @@ impl Incident {
         if later.unit.as_ref().is_some_and(|unit| !unit.changes.is_empty() || !unit.signals.is_empty()) {
             self.finding.unit = later.unit;
         }
-        // A request is more exact than the command line that led to it.
+        // A request is more exact than the command line that led to it, and what a file describes is known once it was read.
         if later.container_service.is_some() {
             self.finding.container_service = later.container_service;
+        }
+        if self.finding.also.is_empty() {
+            self.finding.also = later.also;
         }
         // A file that is being created has no identity yet.
         if let (Some(known), Some(file)) = (&mut self.finding.file, later.file) {

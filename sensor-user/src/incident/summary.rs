@@ -6,7 +6,7 @@ use super::held::Incident;
 use crate::detect::rules;
 use crate::lineage::actor::{Actor, Process, Requester, User};
 use crate::subject::adjacent;
-use crate::subject::container::service::Source;
+use crate::subject::container::service::{ContainerService, Source};
 use crate::subject::service::{File, Unit, UnitPart};
 
 /// The sentence: who, did what, where; and who probably asked for it.
@@ -70,27 +70,17 @@ fn user(user: &User) -> String {
 fn deed(incident: &Incident) -> String {
     let finding = &incident.finding;
     if let Some(service) = finding.container_service.as_ref().filter(|_| finding.file.is_none()) {
-        let what = match (&service.name, &service.image) {
-            (Some(name), _) if service.verb == "create volume" => name.clone(),
-            (Some(name), _) if finding.rule.id == rules::SWARM_SERVICE_CREATED.id => {
-                format!("service {name}")
-            }
-            (Some(name), _) => format!("container {name}"),
-            (None, Some(image)) if service.verb == "update" => format!("container {image}"),
-            (None, Some(image)) => format!("a container of {image}"),
-            (None, None) => "a container".to_owned(),
+        let what = match &service.name {
+            Some(name) if service.verb == "create volume" => name.clone(),
+            Some(name) if finding.rule.id == rules::SWARM_SERVICE_CREATED.id => format!("service {name}"),
+            _ => container(service),
         };
         let mut text = match service.source {
             Source::State => format!("keeps {what}"),
             Source::Bundle => format!("started {what}, which no engine knows"),
             _ => format!("asked {} to {} {what}", service.engine, service.verb),
         };
-        let access = service.access.options().collect::<Vec<_>>().join(" ");
-        let given = [
-            Some(format!("restart policy {}", service.restart_policy)).filter(|_| service.comes_back()),
-            Some(access).filter(|access| !access.is_empty()),
-        ];
-        let given = given.into_iter().flatten().collect::<Vec<_>>().join(" and ");
+        let given = given(service);
         if !given.is_empty() {
             let _infallible = write!(text, " with {given}");
         }
@@ -101,6 +91,9 @@ fn deed(incident: &Incident) -> String {
             Some(id) => format!("runs as container {}, which no engine knows", id.get(..12).unwrap_or(id)),
             None => format!("runs {} as a container that no engine knows", finding.subject),
         };
+    }
+    if finding.rule.id == rules::KUBELET_STARTED.id {
+        return format!("started a kubelet, {}", finding.subject);
     }
     let asks = [&rules::REQUEST_FROM_CONTAINER, &rules::MANAGER_ENVIRONMENT_SET, &rules::UNIT_MOUNTED_INTO];
     if asks.iter().any(|rule| rule.id == finding.rule.id) {
@@ -138,7 +131,31 @@ fn deed(incident: &Incident) -> String {
     } else if let Some(other) = origin(incident, file) {
         let _infallible = write!(text, " ({other})");
     }
+    if let Some(service) = finding.container_service.as_ref().filter(|service| service.image.is_some()) {
+        let given = given(service);
+        let with = if given.is_empty() { "" } else { " with " };
+        let _infallible = write!(text, ", which runs {}{with}{given}", container(service));
+    }
     text
+}
+
+/// What a sentence calls a container.
+fn container(service: &ContainerService) -> String {
+    match (&service.name, &service.image) {
+        (Some(name), _) => format!("container {name}"),
+        (None, Some(image)) if service.verb == "update" => format!("container {image}"),
+        (None, Some(image)) => format!("a container of {image}"),
+        (None, None) => "a container".to_owned(),
+    }
+}
+
+/// What it is given, and whether it comes back.
+fn given(service: &ContainerService) -> String {
+    let access = service.access.options().collect::<Vec<_>>().join(" ");
+    let policy = format!("restart policy {}", service.restart_policy);
+    let given =
+        [Some(policy).filter(|_| service.comes_back()), Some(access).filter(|access| !access.is_empty())];
+    given.into_iter().flatten().collect::<Vec<_>>().join(" and ")
 }
 
 fn origin(incident: &Incident, file: &File) -> Option<String> {

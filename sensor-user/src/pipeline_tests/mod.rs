@@ -1,6 +1,7 @@
 //! Records in, alerts out, told as a machine's life.
 
 mod adjacent;
+mod agents;
 mod books;
 mod containers;
 mod effects;

@@ -124,6 +124,24 @@ pub enum UnitPart {
     KernelModules,
     /// What a container engine knows of its containers.
     EngineState,
+    /// A container, pod, volume, network, image or build of Quadlet's.
+    Quadlet,
+    /// A static pod.
+    StaticPod,
+    /// A manifest that the cluster applies.
+    ClusterManifest,
+    /// Configuration of kubelet.
+    KubeletConfig,
+    /// Configuration of a container engine.
+    EngineConfig,
+    /// What a container engine is told to run beside containers.
+    RuntimeHook,
+    /// A program that a container engine runs beside containers.
+    RuntimePlugin,
+    /// A program that makes containers.
+    RuntimeProgram,
+    /// A system container or virtual machine.
+    MachineConfig,
     /// A program that a unit runs.
     Program,
     /// The directory itself, or one on the way to it.

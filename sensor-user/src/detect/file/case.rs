@@ -5,7 +5,7 @@ use sensor_common::record::kind;
 use crate::detect::detector::truncation;
 use crate::detect::finding::{Finding, Phase, Who};
 use crate::detect::rule::{Rule, Technique};
-use crate::detect::rules::techniques::{SYSTEMD_TIMERS, UDEV_RULES};
+use crate::detect::rules::techniques::{CONTAINER_SERVICE, SYSTEMD_TIMERS, UDEV_RULES};
 use crate::event::decode::FileEvent;
 use crate::event::path::lossy;
 use crate::event::user::WatchClass;
@@ -95,7 +95,16 @@ impl Case<'_> {
             UnitPart::Fragment | UnitPart::Alias | UnitPart::DropIn | UnitPart::DependencyLink
                 if matches!(unit_type(self.part.name), Some(b"timer")) || self.part.name == b"timer" =>
             {
-                &[SYSTEMD_TIMERS]
+                if is_of_engine(self.part.name) {
+                    &[SYSTEMD_TIMERS, CONTAINER_SERVICE]
+                } else {
+                    &[SYSTEMD_TIMERS]
+                }
+            }
+            UnitPart::Fragment | UnitPart::Alias | UnitPart::DropIn | UnitPart::DependencyLink
+                if is_of_engine(self.part.name) =>
+            {
+                &[CONTAINER_SERVICE]
             }
             _ => &[],
         }
@@ -122,6 +131,12 @@ impl Case<'_> {
         }
     }
 
+    /// The row of what lies beside units: what it is, rather than what the directory is called that is watched.
+    pub(super) fn adjacent_kind(&self) -> Option<&'static adjacent::Kind> {
+        let watched = adjacent::of(self.class)?;
+        Some(adjacent::of_part(self.part.part).unwrap_or(watched))
+    }
+
     pub(super) fn is_executable_part(&self) -> bool {
         matches!(
             self.part.part,
@@ -139,4 +154,27 @@ impl Case<'_> {
             // A backend that looks after the change sees the same mode twice.
             && (old & 0o111 == 0 || old & 0o7777 == new & 0o7777)
     }
+}
+
+/// Whether a unit is an engine's or node agent's own: what is added to it changes every container (docker.service),
+/// what enables it brings containers back (podman-restart.service, podman-kube@.service, podman-auto-update.timer).
+fn is_of_engine(unit: &[u8]) -> bool {
+    const UNITS: [&[u8]; 14] = [
+        b"docker",
+        b"containerd",
+        b"podman",
+        b"podman-restart",
+        b"podman-auto-update",
+        b"podman-kube",
+        b"crio",
+        b"kubelet",
+        b"k3s",
+        b"k3s-agent",
+        b"rke2-server",
+        b"rke2-agent",
+        b"lxc",
+        b"buildkit",
+    ];
+    let stem = unit.iter().position(|byte| b"@.".contains(byte)).map_or(unit, |end| &unit[..end]);
+    UNITS.contains(&stem)
 }

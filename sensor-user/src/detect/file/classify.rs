@@ -8,7 +8,7 @@ use crate::detect::rule::Rule;
 use crate::detect::rules;
 use crate::event::user::WatchClass;
 use crate::lineage::Lineage;
-use crate::subject::adjacent::{self, Kind};
+use crate::subject::adjacent::Kind;
 use crate::subject::place::{Place, resolve_target};
 use crate::subject::service::UnitPart;
 
@@ -16,7 +16,7 @@ impl Detector {
     /// The rule that an operation falls under; `None` where it means nothing.
     pub(super) fn rule(&self, case: &Case<'_>, lineage: &Lineage) -> Option<&'static Rule> {
         let number = case.event.record.header.kind;
-        if let Some(kind) = adjacent::of(case.class) {
+        if let Some(kind) = case.adjacent_kind() {
             return case.adjacent_rule(kind);
         }
         let manager = case.who.is_some_and(|who| Self::is_manager(lineage, who.handle));

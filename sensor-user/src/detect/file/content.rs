@@ -3,16 +3,22 @@
 use sensor_common::record::kind;
 
 use super::case::Case;
+use crate::detect::agents::{absolute, applied};
+use crate::detect::containers::{Weighed, tell_manifest, weigh_file};
 use crate::detect::detector::Detector;
 use crate::detect::environment::may_be_read;
 use crate::detect::finding::{Finding, Phase};
 use crate::detect::programs::{self, Program};
 use crate::detect::quiet::Quiet;
+use crate::detect::rules::techniques::CONTAINER_SERVICE;
 use crate::detect::units::{Manager, home_of, tell};
 use crate::event::content::{Expected, FileContent, Found, Want};
 use crate::event::path::lossy;
 use crate::event::user::WatchClass;
+use crate::lineage::image::base_name;
 use crate::subject::container::books::Book;
+use crate::subject::container::cli;
+use crate::subject::container::manifest::Manifest;
 use crate::subject::place::Place;
 use crate::subject::service::{Scope, UnitPart};
 use crate::subject::unit::effective::Effective;
@@ -41,14 +47,37 @@ pub(in crate::detect) struct Awaiting {
     unit: Option<(Vec<u8>, Manager)>,
     /// Nothing is to be told where the file is what it was.
     only_if_changed: bool,
-    /// What the unit leads to has been read: programs, and files of variables.
-    looked_around: bool,
+    /// What is read for it.
+    reads: Reads,
+}
+
+/// What a finding waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::detect) enum Reads {
+    /// What its own file says.
+    Itself,
+    /// What the unit leads to: programs, and files of variables.
+    Around,
+    /// The manifest that its file leads to.
+    Manifest,
+    /// The manifest that a command applies; before it is read there is no finding.
+    Asked {
+        /// The command.
+        engine: String,
+        /// What it does.
+        verb: &'static str,
+    },
 }
 
 impl Awaiting {
     /// The finding, to be told more.
     pub(in crate::detect) fn finding(&mut self) -> &mut Finding {
         &mut self.finding
+    }
+
+    /// One that waits for a manifest.
+    pub(in crate::detect) fn of_manifest(finding: Finding, reads: Reads) -> Self {
+        Self { finding, unit: None, only_if_changed: false, reads }
     }
 }
 
@@ -92,7 +121,7 @@ impl Detector {
         self.written.insert(path.to_vec(), record.header.boottime_ns);
         let unit = of_unit(case).map(|manager| (case.part.name.to_vec(), manager));
         let awaiting =
-            Awaiting { finding: finding.clone(), unit, only_if_changed: false, looked_around: false };
+            Awaiting { finding: finding.clone(), unit, only_if_changed: false, reads: Reads::Itself };
         self.await_as(path, awaiting);
         finding.awaits_content = true;
     }
@@ -115,12 +144,12 @@ impl Detector {
             let unit = self.awaiting.get(&path).and_then(|all| all.first()?.unit.clone());
             self.await_as(
                 &path,
-                Awaiting { finding: finding.clone(), unit, only_if_changed, looked_around: false },
+                Awaiting { finding: finding.clone(), unit, only_if_changed, reads: Reads::Itself },
             );
         }
     }
 
-    fn await_as(&mut self, path: &[u8], awaiting: Awaiting) {
+    pub(in crate::detect) fn await_as(&mut self, path: &[u8], awaiting: Awaiting) {
         let process = awaiting.finding.process;
         let mut all = self.awaiting.get(path).cloned().unwrap_or_default();
         all.retain(|other: &Awaiting| other.finding.process != process);
@@ -147,7 +176,7 @@ impl Detector {
             let looked = self.directories.get_mut(&id).into_iter().flatten();
             for looked in looked {
                 // What is odd about what a unit leads to is not odd about the unit.
-                if looked.awaiting.looked_around {
+                if looked.awaiting.reads == Reads::Around {
                     looked.programs.extend(Program::new(content, &looked.paths));
                 } else {
                     describe(&mut looked.awaiting.finding, &content.found);
@@ -165,6 +194,10 @@ impl Detector {
         if self.units.is_environment(&content.path) && content.found.regular().is_some() {
             self.watch_environment_file(&content.path);
         }
+        let of_kubelet = |one: &Looked| {
+            one.awaiting.finding.unit.as_ref().is_some_and(|unit| unit.part == UnitPart::KubeletConfig)
+        };
+        self.kubelet_configured(content, looked.iter().any(of_kubelet));
         if looked.is_empty() {
             return;
         }
@@ -172,13 +205,35 @@ impl Detector {
             return self.look_into(content, looked);
         }
         for mut one in looked {
-            describe(&mut one.awaiting.finding, &content.found);
-            if one.awaiting.unit.is_none() {
-                weigh_text(&mut one.awaiting.finding, &content.found);
-                if let Some(shared) = &shared {
-                    self.weigh_environment(now, &mut one.awaiting.finding, shared);
+            match one.awaiting.reads {
+                Reads::Asked { engine, verb } => {
+                    if let Some(finding) = applied(one.awaiting.finding, &engine, verb, content) {
+                        out(finding);
+                    }
+                    continue;
+                }
+                Reads::Manifest => {
+                    if let Some(file) = content.found.regular() {
+                        tell_manifest(&mut one.awaiting.finding, &Manifest::read(&file.content));
+                    }
+                }
+                Reads::Itself | Reads::Around => {
+                    describe(&mut one.awaiting.finding, &content.found);
+                    let own = one.awaiting.unit.is_none();
+                    let leads_to =
+                        own.then(|| weigh_text(&mut one.awaiting.finding, &content.found)).flatten();
+                    if let (true, Some(shared)) = (own, &shared) {
+                        self.weigh_environment(now, &mut one.awaiting.finding, shared);
+                    }
+                    if let Some(path) = leads_to {
+                        let path = absolute(parent(&content.path), &path);
+                        self.want(Want::File { path: path.clone(), expected: Expected::Anything });
+                        self.await_as(&path, Awaiting::of_manifest(one.awaiting.finding, Reads::Manifest));
+                        continue;
+                    }
                 }
             }
+            one.awaiting.reads = Reads::Itself;
             self.complete(now, one, changed, out);
         }
     }
@@ -200,25 +255,26 @@ impl Detector {
         if awaiting.only_if_changed && !changed {
             return self.stay_quiet(Quiet::GeneratorOutput);
         }
-        let Awaiting { mut finding, unit, only_if_changed, looked_around } = awaiting;
+        let Awaiting { mut finding, unit, only_if_changed, reads } = awaiting;
         if !affordable {
             finding.reason(0, "of so many changes at once this one was not looked at for what it does");
         } else if let Some((name, manager)) = unit.filter(|_| changed) {
             if let Some(after) = self.units.effective(&manager, &name) {
                 self.budget.charge(now, &after);
-                if !looked_around {
+                if reads != Reads::Around {
                     let mut wanted = self.unread_environment(&manager, &after);
                     let paths = new_programs(&manager, before.as_ref(), &after);
                     wanted.extend(paths.iter().cloned());
                     if !wanted.is_empty() {
                         let unit = Some((name, manager));
-                        let awaiting = Awaiting { finding, unit, only_if_changed, looked_around: true };
+                        let awaiting = Awaiting { finding, unit, only_if_changed, reads: Reads::Around };
                         return self
                             .look_around(Looked { awaiting, before, affordable, paths, programs }, wanted);
                     }
                 }
                 self.weigh_unit(now, &mut finding, &manager, before.as_ref(), &after);
                 programs::weigh(&mut finding, &after, programs);
+                tell_engine(&mut finding, &after);
                 self.follow_programs(&after);
             }
         }
@@ -262,19 +318,49 @@ fn new_programs(manager: &Manager, before: Option<&Effective>, after: &Effective
     found
 }
 
+/// A unit that runs a container is a container service as well; which, its command line says.
+fn tell_engine(finding: &mut Finding, unit: &Effective) {
+    if !finding.unit.as_ref().is_some_and(|unit| unit.signals.contains(&"command.container")) {
+        return;
+    }
+    if finding.also.is_empty() {
+        finding.also = &[CONTAINER_SERVICE];
+    }
+    finding.container_service = unit.commands.iter().find_map(|run| {
+        let engine = base_name(&run.command.path);
+        let known = matches!(engine, b"docker" | b"podman" | b"nerdctl");
+        let mut service =
+            cli::command(run.command.argv.iter().map(Vec::as_slice), false, false).filter(|_| known)?;
+        service.engine = lossy(engine).into_owned();
+        Some(service)
+    });
+}
+
 /// What is suspicious about a file that is no unit's: a script, a generator, a line of tmpfiles.d, the managers' own
 /// configuration.
-fn weigh_text(finding: &mut Finding, found: &Found) {
-    let Some(regular) = found.regular() else { return };
-    let Some(part) = finding.unit.as_ref().map(|unit| unit.part) else { return };
+///
+/// Gives the manifest that it leads to, as written.
+fn weigh_text(finding: &mut Finding, found: &Found) -> Option<Vec<u8>> {
+    let regular = found.regular()?;
+    let part = finding.unit.as_ref()?.part;
+    match weigh_file(finding, part, &regular.content) {
+        Weighed::Other => {}
+        Weighed::Told => return None,
+        Weighed::LeadsTo(path) => return Some(path),
+    }
     let signals = match part {
-        UnitPart::Directory | UnitPart::Fragment | UnitPart::DropIn | UnitPart::EngineState => return,
+        UnitPart::Directory | UnitPart::Fragment | UnitPart::DropIn | UnitPart::EngineState => return None,
         UnitPart::ManagerConfig => of_manager(&Digest::new(&regular.content)),
         // Of a binary there is nothing to read.
-        _ if regular.is_binary() => return,
+        _ if regular.is_binary() => return None,
         _ => of_script(&regular.content),
     };
     tell(finding, signals);
+    None
+}
+
+fn parent(path: &[u8]) -> &[u8] {
+    &path[..path.iter().rposition(|byte| *byte == b'/').unwrap_or(0)]
 }
 
 /// Whose unit a file is part of; `None` where it is none of a unit's.

@@ -17,7 +17,7 @@ use sensor_common::record::kind;
 use sensor_common::watch;
 
 pub(super) use self::case::{Case, S_IFLNK, S_IFMT, S_IFREG};
-pub(super) use self::content::{AWAITED_MAX, Awaiting, DIRECTORIES_MAX, Looked};
+pub(super) use self::content::{AWAITED_MAX, Awaiting, DIRECTORIES_MAX, Looked, Reads};
 use super::detector::{Detector, KnownFile};
 use super::finding::{Finding, Who};
 use super::memory::Operation;
@@ -225,9 +225,12 @@ impl Detector {
             finding.reason(0, "made by a generator, which the service manager runs at each reload");
             finding.requester =
                 self.requester(manager, now, unit, Verb::starts_processes, lineage).map(Box::new);
-        } else if self.is_engine(lineage, who.handle) {
-            finding.reason(0, "made by a container engine on a client's request");
-            finding.requester = self.engines.requester("", now).map(Box::new);
+        } else {
+            let asker = self.asked_of_engine(now, &who, lineage);
+            if asker.is_some() && self.is_engine(lineage, who.handle) {
+                finding.reason(0, "made by a container engine on a client's request");
+            }
+            finding.requester = asker.map(Box::new);
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::detect::score;
 use crate::event::path::lossy;
 use crate::event::user::WatchClass;
 use crate::lineage::{Lineage, cgroup};
-use crate::subject::adjacent::{self, Kind};
+use crate::subject::adjacent::Kind;
 use crate::subject::place::{Place, resolve_target};
 use crate::subject::service::{Scope, UnitPart};
 
@@ -72,7 +72,7 @@ impl Case<'_> {
         {
             finding.reason(10, "it was reached under another name (a hard link)");
         }
-        if let Some(kind) = adjacent::of(self.class) {
+        if let Some(kind) = self.adjacent_kind() {
             self.weigh_adjacent(kind, finding, lineage);
         }
         // A manager writes there for SetUnitProperties alone, which takes limits and weights but no command
@@ -121,6 +121,24 @@ impl Case<'_> {
         if kind.class == WatchClass::MaintainerScript && staged {
             finding.reason(-20, "moved out of dpkg's staging directory, as dpkg does it");
         }
+        if kind.class == WatchClass::RuntimeProgram && self.is_package_managers_rename() {
+            finding.reason(low - base, "renamed as package managers rename what they have unpacked");
+        }
+        if kind.class == WatchClass::RuntimeHook && self.path.starts_with(b"/etc/cni/") {
+            finding.reason(-20, "a CNI network runs plugins that are there already");
+        }
+        if let Some(service) = service.filter(|service| is_agents_own(kind.class, self.path, service)) {
+            finding.reason(-40, format!("{service} wrote it, whose own directory it is"));
+        }
+    }
+
+    /// `NAME.dpkg-new` to `NAME` (dpkg's src/main/archives.c), `NAME;5f3a91c2` to `NAME` (rpm's lib/fsm.c).
+    fn is_package_managers_rename(&self) -> bool {
+        let Some(added) = self.other.strip_prefix(self.path) else { return false };
+        added == b".dpkg-new"
+            || added
+                .strip_prefix(b";")
+                .is_some_and(|id| id.len() == 8 && id.iter().all(u8::is_ascii_hexdigit))
     }
 
     /// The system service that acts, by the control group that PID 1 has put it into; `None` where somebody had
@@ -131,6 +149,19 @@ impl Case<'_> {
         let own = path.starts_with(b"/system.slice/") && cgroup::container(path).is_none();
         let unit = cgroup::unit(path).filter(|unit| unit.ends_with(".service"))?;
         (own && task.loginuid == u32::MAX).then_some(unit)
+    }
+}
+
+/// What node agents write at every start: k3s, rke2 and k0s their components, kubelet the sockets of its plugins.
+fn is_agents_own(class: WatchClass, path: &[u8], service: &str) -> bool {
+    let service = service.trim_end_matches(".service");
+    match class {
+        WatchClass::ClusterManifest | WatchClass::StaticPod => {
+            let agents = ["k3s", "rke2-server", "rke2-agent", "k0scontroller"];
+            path.starts_with(b"/var/lib/") && agents.contains(&service)
+        }
+        WatchClass::RuntimeHook => path.starts_with(b"/var/lib/kubelet/") && service == "kubelet",
+        _ => false,
     }
 }
 

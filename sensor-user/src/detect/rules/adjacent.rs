@@ -1,5 +1,9 @@
 //! What has programs run beside units: other inits, and configuration that leads to services.
 
+use super::container::{
+    ENGINE_CONFIG_WRITTEN, KUBELET_CONFIG_WRITTEN, MACHINE_CONFIG_WRITTEN, MANIFEST_WRITTEN, QUADLET_WRITTEN,
+    RUNTIME_HOOK_WRITTEN, RUNTIME_PLUGIN_WRITTEN, RUNTIME_REPLACED, STATIC_POD_WRITTEN,
+};
 use super::techniques::{
     ABUSE_ELEVATION, AT, CLEAR_PERSISTENCE, CONTAINER_SERVICE, CRON, DISABLE_TOOLS, DYNAMIC_LINKER,
     EVENT_TRIGGERED, INITIALIZATION_SCRIPTS, INSTALLER_PACKAGES, KERNEL_MODULES, PERMISSIONS, PRE_OS_BOOT,
@@ -40,6 +44,15 @@ pub fn of_part(part: UnitPart) -> Option<&'static Rule> {
         UnitPart::Schedule => &SCHEDULE_JOB_WRITTEN,
         UnitPart::KernelModules => &KERNEL_MODULES_CONFIGURED,
         UnitPart::EngineState => &super::CONTAINER_STATE_EDITED,
+        UnitPart::Quadlet => &QUADLET_WRITTEN,
+        UnitPart::StaticPod => &STATIC_POD_WRITTEN,
+        UnitPart::ClusterManifest => &MANIFEST_WRITTEN,
+        UnitPart::KubeletConfig => &KUBELET_CONFIG_WRITTEN,
+        UnitPart::EngineConfig => &ENGINE_CONFIG_WRITTEN,
+        UnitPart::RuntimeHook => &RUNTIME_HOOK_WRITTEN,
+        UnitPart::RuntimePlugin => &RUNTIME_PLUGIN_WRITTEN,
+        UnitPart::RuntimeProgram => &RUNTIME_REPLACED,
+        UnitPart::MachineConfig => &MACHINE_CONFIG_WRITTEN,
         _ => return None,
     })
 }

@@ -181,6 +181,18 @@ fn names_that_are_not_in_force_say_nothing() {
         "/etc/modprobe.d/x",
         "/etc/systemd/logind.conf",
         "/var/lib/systemd/random-seed",
+        "/etc/kubernetes/manifests/.x.yaml.swp",
+        "/etc/kubernetes/manifests/sub/x.yaml",
+        "/etc/containers/systemd/README",
+        "/etc/containers/systemd/x.container.swp",
+        "/etc/docker/key.pem",
+        "/etc/kubernetes/pki/ca.crt",
+        "/var/lib/kubelet/pods/x/etc-hosts",
+        "/var/lib/lxc/1000/rootfs/etc/passwd",
+        "/run/containers/storage/x/config.json",
+        "/usr/local/bin/x",
+        "/usr/bin/x",
+        "/home/alice/.docker/buildx/activity/x",
     ] {
         machine.at(kind::FILE_CLOSE_WRITE, shell(), path);
         machine.at(kind::FILE_UNLINK, shell(), path);
@@ -295,6 +307,54 @@ fn timers_and_devices_carry_their_techniques_beside_the_services() {
         let mut machine = machine();
         machine.at(kind::FILE_CLOSE_WRITE, shell(), path);
         assert_eq!(techniques(&machine.one()), ids, "{path}");
+    }
+}
+
+#[test]
+fn a_runtime_that_a_package_manager_renames_weighs_little_and_any_other_does_not() {
+    for (from, severity) in [
+        ("/usr/bin/runc.dpkg-new", Severity::Low),
+        ("/usr/bin/runc;5f3a91c2", Severity::Low),
+        ("/usr/bin/crun.dpkg-new", Severity::High),
+        ("/tmp/runc", Severity::High),
+    ] {
+        let mut machine = machine();
+        let root = sensor_common::watch::PENDING;
+        let record = machine
+            .record(kind::FILE_RENAME, shell())
+            .path(ROOT, root, b"usr/bin/runc")
+            .other(ROOT, root, below_root(from))
+            .build();
+        machine.feed(record);
+        let alerts = machine.alerts();
+        let alert =
+            alerts.iter().find(|alert| alert.rule.id == "container.runtime.replaced").expect("an alert");
+        assert_eq!(
+            alert.severity >= Severity::High,
+            severity == Severity::High,
+            "{from}: {}",
+            reasons(alert)
+        );
+    }
+}
+
+#[test]
+fn node_agents_write_their_own_directories() {
+    let mut machine = machine();
+    for (id, unit) in [(80, "k3s"), (81, "kubelet")] {
+        let path = format!("/system.slice/{unit}.service");
+        machine.user(kind::CGROUP_SNAPSHOT, &CgroupSnapshot { id, path });
+    }
+    let service = |cgroup_id| TaskContext { cgroup_id, loginuid: u32::MAX, ..task(400, PID1) };
+    for (cgroup, path, severity) in [
+        (80, "/var/lib/rancher/k3s/server/manifests/coredns.yaml", Severity::Low),
+        (81, "/var/lib/kubelet/device-plugins/kubelet.sock", Severity::Low),
+        (81, "/var/lib/rancher/k3s/server/manifests/evil.yaml", Severity::High),
+        (80, "/etc/kubernetes/manifests/evil.yaml", Severity::High),
+    ] {
+        machine.at(kind::FILE_CLOSE_WRITE, service(cgroup), path);
+        let alert = machine.one();
+        assert_eq!(alert.severity, severity, "{path}: {}", reasons(&alert));
     }
 }
 

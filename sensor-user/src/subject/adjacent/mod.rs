@@ -3,6 +3,7 @@
 //! A [`Kind`] says where such things lie, which names count there, and what a sentence calls them. Which rule tells
 //! of them is in `detect::rules::adjacent`.
 
+pub mod containers;
 mod others;
 mod services;
 
@@ -26,7 +27,8 @@ pub struct Kind {
     pub programs: bool,
     /// Where they lie: the default watch list.
     pub paths: &'static [&'static str],
-    /// Last names of paths that are single files, not directories.
+    /// Last names of paths that are single files, not directories; with their directory's where the name alone is also
+    /// a directory's.
     pub files: &'static [&'static str],
     /// Last names of paths that only users' sessions and managers read.
     pub users: &'static [&'static str],
@@ -49,6 +51,12 @@ pub enum Names {
     Supervised,
     /// Entries of just these names, at any depth. One in a directory that a container's id names is that container's.
     Files(&'static [&'static str]),
+    /// Each entry but those that begin with a dot: backups of editors and package managers are in force as well.
+    Visible,
+    /// Quadlet's sources and drop-ins, at any depth.
+    Quadlet,
+    /// Entries that are programs which make containers.
+    Runtimes,
     /// An entry, and below it what makes it an image (os-release(5)) and what lies in a directory `systemd`.
     Image,
 }
@@ -59,7 +67,7 @@ pub const PACKAGES: [&str; 3] = ["/usr/lib/", "/lib/", "/usr/share/"];
 
 /// Every row.
 pub fn kinds() -> impl Iterator<Item = &'static Kind> {
-    services::KINDS.iter().chain(others::KINDS)
+    services::KINDS.iter().chain(others::KINDS).chain(containers::KINDS)
 }
 
 /// The row of a class; `None` for those of units, generators and System V scripts.
@@ -82,7 +90,16 @@ pub fn is_file(class: WatchClass, path: &str) -> bool {
     if class == WatchClass::RcLocal {
         return last(path) != "rc.local.d";
     }
-    of(class).is_some_and(|kind| kind.files.contains(&last(path)))
+    if class == WatchClass::RuntimeProgram {
+        return containers::is_runtime(path);
+    }
+    // Wherever a kubelet is told that its configuration lies.
+    let settings = [".yaml", ".yml", ".json", ".env"].iter().any(|suffix| path.ends_with(suffix));
+    if class == WatchClass::KubeletConfig && settings {
+        return true;
+    }
+    let ends = |file: &&str| path.strip_suffix(file).is_some_and(|before| before.ends_with('/'));
+    of(class).is_some_and(|kind| kind.files.iter().any(ends))
 }
 
 fn last(path: &str) -> &str {
@@ -104,16 +121,33 @@ impl Kind {
 
     /// What `relative`, a path below a directory of this kind, means; not an empty one.
     pub fn meaning<'a>(&self, scope: Scope, relative: &'a [u8]) -> Meaning<'a> {
+        if self.class == WatchClass::EngineConfig {
+            if let Some((kind, below)) =
+                containers::inner(relative).and_then(|(class, below)| Some((of(class)?, below)))
+            {
+                return kind.inner_meaning(scope, relative, below);
+            }
+        }
         let mut names = relative.rsplit(|byte| *byte == b'/');
         let leaf = names.next().unwrap_or_default();
         let parent = names.next();
-        if is_hidden_or_backup(leaf) {
+        let hidden = match self.names {
+            Names::Visible => leaf.starts_with(b"."),
+            Names::Quadlet => !containers::is_quadlet(leaf) && is_hidden_or_backup(leaf),
+            _ => is_hidden_or_backup(leaf),
+        };
+        if hidden {
             return Meaning::Temporary;
+        }
+        if self.names == Names::Quadlet {
+            return self.quadlet(scope, leaf, parent);
         }
         let top = relative.split(|byte| *byte == b'/').next().unwrap_or_default();
         let ends = |suffixes: &[&str]| suffixes.iter().any(|suffix| leaf.ends_with(suffix.as_bytes()));
         let name = match (self.names, parent) {
-            (Names::Every | Names::Supervised | Names::Image, None) | (Names::EveryInTree, _) => leaf,
+            (Names::Every | Names::Visible | Names::Supervised | Names::Image, None)
+            | (Names::EveryInTree, _) => leaf,
+            (Names::Runtimes, None) if containers::is_runtime_name(leaf) => leaf,
             (Names::Suffix(suffixes), None) | (Names::Tree(suffixes), _) if ends(suffixes) => leaf,
             (Names::Supervised, Some(parent)) if is_supervisors(parent, leaf) => {
                 match names.next().filter(|_| PARTS_OF_SERVICE.contains(&parent)) {
@@ -137,6 +171,46 @@ impl Kind {
             provisional: is_temporary(leaf),
             type_level: false,
         })
+    }
+}
+
+impl Kind {
+    /// What `below`, in a directory that lies inside of one of another kind, means; `relative` is that directory.
+    fn inner_meaning<'a>(&self, scope: Scope, relative: &'a [u8], below: &'a [u8]) -> Meaning<'a> {
+        if below.is_empty() {
+            let name = relative.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+            let directory = true;
+            return Meaning::Part(Part {
+                name,
+                part: self.part,
+                scope,
+                directory,
+                provisional: false,
+                type_level: false,
+            });
+        }
+        // podman-systemd.unit(5): of all users' managers, and of one's.
+        let users = self.class == WatchClass::Quadlet && below.starts_with(b"users/");
+        self.meaning(if users { Scope::User } else { scope }, below)
+    }
+
+    /// What a name in a Quadlet directory means: a source, a drop-in, or a directory of drop-ins.
+    fn quadlet<'a>(&self, scope: Scope, leaf: &'a [u8], parent: Option<&'a [u8]>) -> Meaning<'a> {
+        let drop_in = parent.filter(|_| leaf.ends_with(b".conf")).and_then(containers::drop_in_base);
+        let (name, directory) = if containers::is_quadlet(leaf) {
+            (leaf, false)
+        } else if let Some(base) = drop_in {
+            (base, false)
+        } else if let Some(base) = containers::drop_in_base(leaf) {
+            (base, true)
+        } else if is_temporary(leaf) {
+            return Meaning::Temporary;
+        } else {
+            return Meaning::Nothing;
+        };
+        let type_level = !name.contains(&b'.');
+        let provisional = !containers::is_quadlet(leaf) && is_temporary(leaf);
+        Meaning::Part(Part { name, part: self.part, scope, directory, provisional, type_level })
     }
 }
 

@@ -28,7 +28,10 @@ fn each_class_and_part_has_one_row() {
             assert!(name != "*" || kind.files.is_empty(), "{path}: a file or not?");
         }
         for file in kind.files {
-            assert!(kind.paths.iter().any(|path| last(path) == *file), "{file} is not in the list");
+            assert!(
+                kind.paths.iter().any(|path| path.ends_with(&format!("/{file}"))),
+                "{file} is not in the list"
+            );
         }
         for user in kind.users {
             assert!(kind.paths.iter().any(|path| last(path) == *user), "{user} is not in the list");
@@ -81,6 +84,36 @@ fn names_in_force_and_not() {
         (Class::DbusActivation, "org.evil.service", "org.evil.service"),
         (Class::Schedule, "root", "root"),
         (Class::Schedule, "tmp.AbCdEf", "tmp.AbCdEf provisional"),
+        (Class::Quadlet, "evil.container", "evil.container"),
+        (Class::Quadlet, ".evil.container", ".evil.container"),
+        (Class::Quadlet, "sub/evil.pod", "evil.pod"),
+        (Class::Quadlet, "web.container.d/10-evil.conf", "web.container"),
+        (Class::Quadlet, "container.d/10-evil.conf", "container"),
+        (Class::Quadlet, "web.container.d", "web.container"),
+        (Class::Quadlet, "web.container.d/10-evil.txt", "nothing"),
+        (Class::Quadlet, "evil.conf", "nothing"),
+        (Class::Quadlet, "evil.container~", "temporary"),
+        (Class::Quadlet, "evil.yaml", "nothing"),
+        (Class::StaticPod, "evil.yaml", "evil.yaml"),
+        (Class::StaticPod, "kube-apiserver.yaml.bak", "kube-apiserver.yaml.bak provisional"),
+        (Class::StaticPod, "evil", "evil"),
+        (Class::StaticPod, ".evil.yaml", "temporary"),
+        (Class::StaticPod, "sub/evil.yaml", "nothing"),
+        (Class::ClusterManifest, "sub/evil.yaml", "evil.yaml"),
+        (Class::ClusterManifest, "evil.skip", "nothing"),
+        (Class::RuntimeProgram, "containerd-shim-evil-v2", "containerd-shim-evil-v2"),
+        (Class::RuntimeProgram, "docker-credential-evil", "docker-credential-evil"),
+        (Class::RuntimeProgram, "runc", "runc"),
+        (Class::RuntimeProgram, "evil", "nothing"),
+        (Class::RuntimeProgram, "runc.dpkg-new", "temporary"),
+        (Class::EngineConfig, "certs.d/h/hosts.toml", "hosts.toml"),
+        (Class::EngineConfig, "key.pem", "nothing"),
+        (Class::EngineConfig, "systemd/web.container", "web.container"),
+        (Class::EngineConfig, "systemd", "systemd"),
+        (Class::EngineConfig, "systemd/README", "nothing"),
+        (Class::EngineConfig, "oci/hooks.d/x.json", "x.json"),
+        (Class::EngineConfig, "cli-plugins/docker-x", "docker-x"),
+        (Class::RuntimeHook, "evil.conflist", "evil.conflist"),
         (Class::MaintainerScript, "bash.postinst", "bash.postinst"),
         (Class::MaintainerScript, "bash.list", "nothing"),
     ] {
@@ -99,6 +132,14 @@ fn single_files_scopes_and_packages() {
         (Class::RcLocal, "/etc/rc.d/rc.local", true),
         (Class::RcLocal, "/etc/rc.local.d", false),
         (Class::SystemUnit, "/etc/systemd/system", false),
+        (Class::EngineConfig, "/etc/docker", false),
+        (Class::EngineConfig, "/etc/default/docker", true),
+        (Class::EngineConfig, "/home/a/.docker", false),
+        (Class::RuntimeProgram, "/usr/bin/runc", true),
+        (Class::RuntimeProgram, "/usr/libexec/podman", false),
+        (Class::RuntimeProgram, "/usr/local/bin", false),
+        (Class::MachineConfig, "/var/lib/lxc/x/config", true),
+        (Class::MachineConfig, "/etc/lxc", false),
     ] {
         assert_eq!(is_file(class, path), single, "{path}");
     }

@@ -143,25 +143,29 @@ pub fn parse<'a>(
     truncated: bool,
     strict: bool,
 ) -> Option<ContainerService> {
+    let service = command(args, truncated, strict)?;
+    // Of a program that is not known, only a policy proves what language it speaks.
+    let matters = service.comes_back() || !strict && service.access.grant().is_some();
+    matters.then_some(service)
+}
+
+/// As [`parse`], whatever the container is given.
+pub fn command<'a>(
+    args: impl Iterator<Item = &'a [u8]>,
+    truncated: bool,
+    strict: bool,
+) -> Option<ContainerService> {
     let mut args = Arguments { rest: args.take(ARGUMENTS_MAX).collect(), next: 1 };
     let verb = args.verb(strict)?;
     let mut service = ContainerService { verb: verb.name().to_owned(), ..ContainerService::default() };
-    let mut policy = None;
     let mut entry_point: Option<String> = None;
     while let Some(item) = args.item(is_switch) {
         match item {
-            Item::Option { name, value } => match name.as_str() {
-                "restart" => policy = Some(lossy(value).into_owned()),
-                "user" | "u" => service.user = Some(lossy(value).into_owned()),
-                "entrypoint" => entry_point = Some(lossy(value).into_owned()),
-                "name" => service.name = Some(lossy(value).into_owned()),
-                _ => service.access.option(&name, value),
-            },
-            Item::Switch { name, on } => {
-                if name == "privileged" {
-                    service.access.privileged(on);
-                }
+            Item::Option { name, value } if name == "entrypoint" => {
+                entry_point = Some(lossy(value).into_owned());
             }
+            Item::Option { name, value } => option(&mut service, &name, value),
+            Item::Switch { name, on } => switch(&mut service, &name, on),
             Item::Positional(value) => {
                 service.image.get_or_insert_with(|| lossy(value).into_owned());
                 if !verb.interspersed() {
@@ -175,16 +179,43 @@ pub fn parse<'a>(
         service.command.insert(0, program);
     }
     let image_needed = verb != Verb::PodCreate && !truncated;
-    let policy = policy.filter(|policy| ContainerService::is_restart_policy(policy));
-    service.restart_policy = policy.unwrap_or_default();
-    // Of a program that is not known, only a policy proves what language it speaks.
-    if !service.comes_back() && (strict || service.access.grant().is_none()) {
-        return None;
-    }
     if image_needed && service.image.is_none() {
         return None;
     }
     Some(service)
+}
+
+/// Takes up options of `run` that stand somewhere else, without verb and image: `PodmanArgs=` of a Quadlet.
+pub fn options<'a>(args: impl Iterator<Item = &'a [u8]>, service: &mut ContainerService) {
+    let mut args = Arguments { rest: args.take(ARGUMENTS_MAX).collect(), next: 0 };
+    while let Some(item) = args.item(is_switch) {
+        match item {
+            Item::Option { name, value } => option(service, &name, value),
+            Item::Switch { name, on } => switch(service, &name, on),
+            Item::Positional(_) => {}
+        }
+    }
+}
+
+fn option(service: &mut ContainerService, name: &str, value: &[u8]) {
+    match name {
+        // The last one counts, and one that is no policy is none.
+        "restart" => {
+            let policy = lossy(value).into_owned();
+            service.restart_policy =
+                Some(policy).filter(|policy| ContainerService::is_restart_policy(policy)).unwrap_or_default();
+        }
+        "user" | "u" => service.user = Some(lossy(value).into_owned()),
+        "entrypoint" => service.command.insert(0, lossy(value).into_owned()),
+        "name" => service.name = Some(lossy(value).into_owned()),
+        _ => service.access.option(name, value),
+    }
+}
+
+fn switch(service: &mut ContainerService, name: &str, on: bool) {
+    if name == "privileged" {
+        service.access.privileged(on);
+    }
 }
 
 fn is_switch(name: &str) -> bool {

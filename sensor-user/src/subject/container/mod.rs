@@ -2,7 +2,12 @@
 
 pub mod access;
 pub mod api;
+pub mod asked;
 pub mod books;
 pub mod cli;
+pub mod manifest;
+pub mod quadlet;
 pub mod runtime;
 pub mod service;
+pub mod settings;
+pub mod yaml;
