@@ -323,6 +323,8 @@ fn who_asked_for_a_container_is_named_and_so_is_who_had_the_engine_write() {
     machine.snapshot(300, 1, "/usr/sbin/dockerd", 50);
     let docker = machine.fork(shell(), 901);
     machine.exec(docker, "/usr/bin/docker", 60, &["docker", "run", "-v", "/etc:/m", "box"]);
+    machine.tick(SECOND);
+    assert_eq!(machine.rules(), ["container.host-access.granted"]);
     let path = format!("/system.slice/docker-{id}.scope");
     machine.feed(crate::event::encode::encode_cgroup(machine.now, task(300, 1), 80, path.as_bytes()));
     // Much later, when the client has long ended.

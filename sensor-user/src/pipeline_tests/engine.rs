@@ -233,9 +233,8 @@ fn an_engine_that_listens_on_the_network() {
         "{}",
         alert.summary
     );
-    let follows: Vec<_> = machine.pipeline.follows().collect();
-    assert_eq!((follows.len(), follows[0].path.as_str()), (1, "/srv/d.sock"));
-    assert_eq!(follows[0].class, WatchClass::EngineSocket);
+    let follows = machine.pipeline.follows().filter(|follow| follow.class == WatchClass::EngineSocket);
+    assert_eq!(follows.map(|follow| follow.path).collect::<Vec<_>>(), ["/srv/d.sock"]);
     let dockerd = machine.fork(init(), 701);
     machine.exec(dockerd, "/usr/sbin/dockerd", 71, &["dockerd", "-H", "tcp://:2376", "--tlsverify"]);
     assert!(machine.alerts().is_empty());

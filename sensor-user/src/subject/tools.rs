@@ -108,12 +108,6 @@ pub static TOOLS: &[Tool] = &[
     tool("lxc", Family::ContainerTool),
     tool("incus", Family::ContainerTool),
     tool("systemd-nspawn", Family::ContainerTool),
-    tool("dockerd", Family::ContainerDaemon),
-    tool("containerd", Family::ContainerDaemon),
-    tool("crio", Family::ContainerDaemon),
-    tool("kubelet", Family::ContainerDaemon),
-    tool("lxd", Family::ContainerDaemon),
-    tool("incusd", Family::ContainerDaemon),
 ];
 
 /// Directories in which a file of a tool's name is taken for that tool.
