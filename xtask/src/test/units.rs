@@ -1,4 +1,5 @@
-//! The stage `units`: the effective unit against systemd's own, on the unit files of Debian packages.
+//! The stage `units`: the effective unit against systemd's own, on the unit files of Debian packages; and Quadlets against
+//! podman's own generator.
 //!
 //! The packages are those of this machine's release that depend on init-system-helpers, which is what makes a package's
 //! scripts enable its units: known to apt without a question to the mirror. The smallest are fetched, and systemd's own.
@@ -10,6 +11,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 
 use super::Tally;
+use crate::vm::tool;
 use crate::{apt, sh};
 
 /// How many packages are laid out.
@@ -29,6 +31,8 @@ pub fn run() -> Result<Tally> {
         "sensor-user",
         "--test",
         "unit_semantics",
+        "--test",
+        "quadlet_semantics",
         "--",
         "--nocapture",
     ]);
@@ -39,6 +43,15 @@ pub fn run() -> Result<Tally> {
         }
         Err(error) => {
             println!("skipped units of packages: {error:#}");
+            tally.skipped += 1;
+        }
+    }
+    match tool::quadlet() {
+        Ok(tools) => {
+            test.env("SVCSENSOR_QUADLET", tools);
+        }
+        Err(error) => {
+            println!("skipped Quadlets: {error:#}");
             tally.skipped += 1;
         }
     }

@@ -13,6 +13,13 @@ use crate::subject::unit::words::{Rules, lenient_word};
 
 /// Words of one value that are looked at.
 const WORDS_MAX: usize = 512;
+/// Assignments of the kind's own section that are kept.
+const KEYS_MAX: usize = 1024;
+
+/// Keys of which all values count.
+const LISTS: [&str; 7] =
+    ["Volume", "Mount", "AddCapability", "AddDevice", "Network", "PodmanArgs", "GlobalArgs"];
+
 /// Values that are told of one list.
 const LISTED_MAX: usize = 16;
 
@@ -107,8 +114,7 @@ pub fn read(name: &str, text: &[u8]) -> Option<Quadlet> {
         },
         ..Quadlet::default()
     };
-    let (mut section, mut group, mut exec, mut entry_point) = (Vec::new(), None, Vec::new(), None);
-    let (mut device, mut bind) = (None, false);
+    let (mut section, mut given) = (Vec::new(), Vec::<(String, Vec<u8>)>::new());
     for line in Reader::new(text) {
         let (key, value) = match line {
             Err(fault) => {
@@ -132,21 +138,39 @@ pub fn read(name: &str, text: &[u8]) -> Option<Quadlet> {
                     listed(&mut quadlet.wanted_by, unit);
                 }
             }
-            own if own == section_of_kind.as_bytes() => match &*key {
-                "Exec" => exec = words(value),
-                "Entrypoint" => entry_point = Some(text).filter(|program| !program.is_empty()),
-                "Group" => group = Some(text),
-                "ServiceName" if !text.is_empty() => quadlet.unit = Some(format!("{text}.service")),
-                // `podman volume create --opt type=none --opt o=bind --opt device=/`
-                "Device" if kind == Kind::Volume => device = Some(text),
-                "Options" if kind == Kind::Volume => {
-                    bind = text.split(',').any(|option| option.ends_with("bind"));
+            own if own == section_of_kind.as_bytes() => {
+                // An empty value takes back what a list holds (`LookupAll`); of other keys the last one counts (`Lookup`).
+                if value.is_empty() || !LISTS.contains(&&*key) {
+                    given.retain(|(known, _)| *known != key);
                 }
-                "Yaml" => quadlet.manifest = Some(value.to_vec()).filter(|path| !path.is_empty()),
-                _ => quadlet.key(&key, value, &text),
-            },
+                if given.len() < KEYS_MAX {
+                    given.push((key, value.to_vec()));
+                }
+            }
             _ => {}
         }
+    }
+    let (mut group, mut exec, mut entry_point) = (None, Vec::new(), None);
+    let (mut device, mut bind) = (None, false);
+    for (key, value) in given.iter().filter(|(_, value)| !value.is_empty()) {
+        let text = lossy(value).into_owned();
+        match &**key {
+            "Exec" => exec = words(value),
+            "Entrypoint" => entry_point = Some(text),
+            "Group" => group = Some(text),
+            "ServiceName" => quadlet.unit = Some(format!("{text}.service")),
+            // `podman volume create --opt type=none --opt o=bind --opt device=/`
+            "Device" if kind == Kind::Volume => device = Some(text),
+            "Options" if kind == Kind::Volume => {
+                bind = text.split(',').any(|option| option.ends_with("bind"));
+            }
+            "Yaml" => quadlet.manifest = Some(value.clone()),
+            _ => quadlet.key(key, value, &text),
+        }
+    }
+    if kind == Kind::Pod {
+        // Whatever stands in the file (`ConvertPod`).
+        "on-failure".clone_into(&mut quadlet.container.restart_policy);
     }
     if let Some(device) = device.filter(|_| bind) {
         quadlet.container.access.option("v", device.as_bytes());
@@ -236,13 +260,9 @@ fn verb(kind: Kind) -> &'static str {
     }
 }
 
-/// `web` becomes `web-pod.service`, a template `web@` and its instance `web@1` `web-pod@.service`, `web-pod@1.service`
-/// (`getServiceName`).
+/// `web` becomes `web-pod.service`, a template `web@` `web@-pod.service`: what is added stands last (`GetUnitServiceName`).
 fn service_name(stem: &str, added: &str) -> String {
-    match stem.split_once('@') {
-        Some((prefix, instance)) => format!("{prefix}{added}@{instance}.service"),
-        None => format!("{stem}{added}.service"),
-    }
+    format!("{stem}{added}.service")
 }
 
 /// Podman joins what follows to the source's directory: only an absolute path is one of the host's for certain.

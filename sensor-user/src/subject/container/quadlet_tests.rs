@@ -48,7 +48,7 @@ fn a_container_with_the_host() {
     );
 }
 
-/// The names of `getServiceName` in podman's pkg/systemd/quadlet/quadlet.go.
+/// As podman 5.4 names them (`quadlet -dryrun`).
 #[test]
 fn the_service_that_it_becomes() {
     for (name, unit, verb) in [
@@ -61,6 +61,7 @@ fn the_service_that_it_becomes() {
         ("a.build", Some("a-build.service"), "build"),
         ("a@.container", Some("a@.service"), "run"),
         ("a@1.container", Some("a@1.service"), "run"),
+        ("a@.pod", Some("a@-pod.service"), "pod create"),
         ("a.b.container", Some("a.b.service"), "run"),
         ("container", None, "run"),
         ("foo-.container", None, "run"),
@@ -87,6 +88,13 @@ fn other_sections_say_nothing_and_the_last_word_counts() {
         (Some("c"), "y z".into())
     );
     assert_eq!((options(&found), found.container.comes_back()), (vec![], false));
+    let reset =
+        quadlet("a.container", "[Container]\nVolume=/:/x\nVolume=\nUserNS=host\nUserNS=auto\nNetwork=host\n");
+    assert_eq!(
+        options(&reset),
+        ["--network=host"],
+        "an empty value takes a list back, of others the last one counts"
+    );
 }
 
 #[test]
@@ -96,6 +104,7 @@ fn volumes_pods_and_kubes() {
     assert_eq!(quadlet("a.volume", "[Volume]\nDevice=tmpfs\nType=tmpfs\n").container.access.grant(), None);
     let pod = quadlet("a.pod", "[Pod]\nNetwork=host\nVolume=/run/podman/podman.sock:/s\n");
     assert_eq!(options(&pod), ["--network=host", "-v /run/podman/podman.sock:/s"]);
+    assert_eq!(pod.container.restart_policy, "on-failure");
     let kube = quadlet("a.kube", "[Kube]\nYaml=/srv/a.yaml\n");
     assert_eq!(kube.manifest.as_deref(), Some(&b"/srv/a.yaml"[..]));
 }
