@@ -103,8 +103,9 @@ impl Manager {
         command
     }
 
-    /// Has it read its units again.
+    /// Has it read its units again, without a word about what is wrong in them: every load would say it again.
     pub fn reload(&self) -> Result<()> {
+        run(self.systemctl().args(["log-level", "err"]))?;
         run(self.systemctl().arg("daemon-reload")).map(drop)
     }
 

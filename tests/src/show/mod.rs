@@ -2,7 +2,7 @@
 //! system's manager and of a user's.
 //!
 //! The units are those of the guest, of a few hundred packages (`/svcsensor/units.tar`, laid out by the host) and generated
-//! ones ([`lay`]). After one daemon-reload both sides are asked for all of them.
+//! ones (`lay`). After one daemon-reload both sides are asked for all of them.
 
 mod ask;
 mod compare;
@@ -12,6 +12,7 @@ mod lay;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 use sensor_user::subject::unit::effective::{Effective, effective};
@@ -103,7 +104,9 @@ fn scope(name: &str, manager: &Manager, load: &LoadPath, places: &lay::Places) -
         .iter()
         .map(|name| effective(&view, name.as_bytes()).with_context(|| format!("{name} is no unit's name")))
         .collect::<Result<_>>()?;
+    let asked = Instant::now();
     let shown = manager.show(&names)?;
+    println!("fact show.{name}.seconds {:.1}", asked.elapsed().as_secs_f32());
     ensure!(shown.len() == names.len(), "{} of {} units were shown", shown.len(), names.len());
 
     let compared = Compared::new(&names, &ours, &shown);
@@ -113,7 +116,9 @@ fn scope(name: &str, manager: &Manager, load: &LoadPath, places: &lay::Places) -
     println!("fact show.{name}.loaded {loaded}");
     println!("fact show.{name}.values {}", compared.values());
 
-    let listed: Vec<usize> = (0..names.len()).filter(|at| compared.has_files(*at)).collect();
+    // It costs as much again. A file alone says little: of those units every fourth.
+    let listed = |at: &usize| compared.has_files(*at) && (ours[*at].files.len() > 1 || at % 4 == 0);
+    let listed: Vec<usize> = (0..names.len()).filter(listed).collect();
     let said = manager.cat(listed.iter().map(|at| names[*at].as_str()))?;
     verdict("cat", compare::cat(listed.iter().map(|at| &ours[*at]), &said), listed.len());
     Ok(failed == 0)
