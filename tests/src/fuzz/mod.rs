@@ -1,7 +1,7 @@
 //! What is fuzzed: for each reader of foreign bytes a function that takes any bytes and must return.
 //!
 //! `tests/fuzz` makes a libFuzzer program of each (`cargo xtask fuzz`). Here they are compiled and linted with all else,
-//! and `cargo test` runs them on their [`seeds`], of which a fuzzer's corpus grows.
+//! and `cargo test` runs them on their [`seeds()`], of which a fuzzer's corpus grows.
 
 mod seeds;
 mod stream;

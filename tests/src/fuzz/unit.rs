@@ -61,7 +61,7 @@ const NAMES: [&str; 11] = [
     "no.slice",
 ];
 
-/// Files one after another: where ([`PLACES`], [`LINK`]), then the content or a link's target up to [`END`]. The last
+/// Files one after another: where (`PLACES`, `LINK`), then the content or a link's target up to `END`. The last
 /// one is a change, which is weighed.
 pub fn unit(data: &[u8]) {
     let load = LoadPath::system();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::run;
 
@@ -103,9 +103,17 @@ impl Manager {
         command
     }
 
-    /// Has it read its units again.
+    /// Has it read its units again, without a word about what is wrong in them: every load would say it again.
     pub fn reload(&self) -> Result<()> {
+        run(self.systemctl().args(["log-level", "err"]))?;
         run(self.systemctl().arg("daemon-reload")).map(drop)
+    }
+
+    /// Its number, of `252.39-1~deb12u1`.
+    pub fn version(&self) -> Result<u32> {
+        let said = run(self.systemctl().args(["show", "--value", "--property=Version"]))?;
+        let digits = said.trim().split(|mark: char| !mark.is_ascii_digit()).next().unwrap_or_default();
+        digits.parse().with_context(|| format!("systemd's version is {said:?}"))
     }
 
     /// Where it looks for units.

@@ -1,8 +1,9 @@
 //! What `systemctl show` must say of a unit as our reader has it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
+use sensor_user::subject::service::Scope;
 use sensor_user::subject::unit::effective::{Effective, Run};
 use sensor_user::subject::unit::key::Key;
 use sensor_user::subject::unit::name::Type;
@@ -12,11 +13,13 @@ use super::ask::words;
 /// Specifiers whose value is the machine's (`subject/unit/specifier.rs` leaves them as they are).
 pub struct Machine {
     values: Vec<(&'static str, String)>,
+    /// Of systemd.
+    version: u32,
 }
 
 impl Machine {
-    /// This one.
-    pub fn here() -> Self {
+    /// This one, with this systemd.
+    pub fn here(version: u32) -> Self {
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
         let host = read("/proc/sys/kernel/hostname");
         let short = host.split('.').next().unwrap_or_default().to_owned();
@@ -29,6 +32,7 @@ impl Machine {
                 ("%v", read("/proc/sys/kernel/osrelease")),
                 ("%a", "x86-64".into()),
             ],
+            version,
         }
     }
 
@@ -36,6 +40,16 @@ impl Machine {
         let mut text = String::from_utf8_lossy(bytes).into_owned();
         for (specifier, value) in &self.values {
             text = text.replace(specifier, value);
+        }
+        text
+    }
+
+    /// The same for a unit's setting.
+    fn of(&self, unit: &Effective, bytes: &[u8]) -> String {
+        let text = self.text(bytes);
+        if unit.scope == Scope::User && self.version < 254 {
+            // %S and %L of users' managers: our reader follows 254, which moved them (its NEWS).
+            return text.replace("/.local/state/log", "/.config/log").replace("/.local/state", "/.config");
         }
         text
     }
@@ -106,8 +120,8 @@ const LISTEN: [(Key, &str); 8] = [
 
 /// The settings of a unit as the properties' values, those that the type has.
 pub fn settings(unit: &Effective, machine: &Machine) -> BTreeMap<&'static str, Vec<String>> {
-    let text = |key| unit.text(key).map(|text| machine.text(text));
-    let all = |key| unit.all(key).map(|setting| machine.text(&setting.text)).collect::<Vec<_>>();
+    let text = |key| unit.text(key).map(|text| machine.of(unit, text));
+    let all = |key| unit.all(key).map(|setting| machine.of(unit, &setting.text)).collect::<Vec<_>>();
     let mut expected = BTreeMap::new();
     for (property, key) in SINGLE {
         // The place of a mount is in its name.
@@ -122,21 +136,28 @@ pub fn settings(unit: &Effective, machine: &Machine) -> BTreeMap<&'static str, V
         expected.insert(property, vec![if unit.is_on(key) { "yes" } else { "no" }.to_owned()]);
     }
     for (property, key) in WORDS {
-        expected.insert(property, all(key));
+        // Twice the same is once (`strv_extend_strv`, src/basic/strv.c), but for groups.
+        let mut seen = BTreeSet::new();
+        let counts = |word: &String| key == Key::SupplementaryGroups || seen.insert(word.clone());
+        expected.insert(property, all(key).into_iter().filter(counts).collect());
     }
     for (property, key, kind) in COMMANDS {
         if unit.kind == kind {
             let runs = unit.commands.iter().filter(|run| run.key == key);
             let flags = kind == Type::Service;
-            expected.insert(property, runs.map(|run| command(run, flags, machine)).collect());
+            expected.insert(property, runs.map(|run| command(run, unit, flags, machine)).collect());
         }
     }
     if unit.kind == Type::Service {
         expected.insert("Restart", vec![text(Key::Restart).unwrap_or_else(|| "no".into())]);
     }
-    let working = text(Key::WorkingDirectory).unwrap_or_default();
-    let working = working.strip_prefix('-').map_or(working.clone(), |path| format!("!{path}"));
-    expected.insert("WorkingDirectory", vec![working]);
+    // A user's manager begins in the home directory, which may be missing (`unit_patch_contexts`, src/core/unit.c).
+    if let Some(working) = text(Key::WorkingDirectory).or((unit.scope == Scope::System).then(String::new)) {
+        let home = unit.scope == Scope::User && working == "~";
+        let lenient = working.strip_prefix('-').or(home.then_some("~"));
+        let shown = lenient.map_or(working.clone(), |path| format!("!{path}"));
+        expected.insert("WorkingDirectory", vec![shown]);
+    }
     let files = all(Key::EnvironmentFile).into_iter().map(|path| match path.strip_prefix('-') {
         Some(path) => format!("{path} (ignore_errors=yes)"),
         None => format!("{path} (ignore_errors=no)"),
@@ -148,7 +169,7 @@ pub fn settings(unit: &Effective, machine: &Machine) -> BTreeMap<&'static str, V
             .iter()
             .filter_map(|setting| {
                 let (_, kind) = LISTEN.iter().find(|(key, _)| *key == setting.key)?;
-                let value = machine.text(&setting.text);
+                let value = machine.of(unit, &setting.text);
                 // A port alone is one of all addresses (systemd.socket(5)).
                 let port = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
                 Some(if port { format!("[::]:{value} ({kind})") } else { format!("{value} ({kind})") })
@@ -160,18 +181,16 @@ pub fn settings(unit: &Effective, machine: &Machine) -> BTreeMap<&'static str, V
         unit.settings
             .iter()
             .filter(|setting| setting.key.list() == Key::PathExists)
-            .map(|setting| format!("{} ({})", machine.text(&setting.text), setting.key.name()))
+            .map(|setting| format!("{} ({})", machine.of(unit, &setting.text), setting.key.name()))
             .collect(),
     );
     expected
 }
 
 /// A command in the terms of [`shown_command`].
-fn command(run: &Run, flags: bool, machine: &Machine) -> String {
+fn command(run: &Run, unit: &Effective, flags: bool, machine: &Machine) -> String {
     let command = &run.command;
-    let text = |bytes: &[u8]| {
-        if command.unresolved { machine.text(bytes) } else { String::from_utf8_lossy(bytes).into_owned() }
-    };
+    let text = |bytes: &[u8]| machine.of(unit, bytes);
     let argv: Vec<String> = command.argv.iter().map(|argument| text(argument)).collect();
     let prefixes = command.flags;
     // `exec_command_flags_to_strv`, src/shared/exec-util.c.

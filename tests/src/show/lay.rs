@@ -22,7 +22,7 @@ pub struct Places {
 /// Of the system's manager.
 pub const SYSTEM: Places = Places {
     prefix: "s",
-    groups: 40,
+    groups: 16,
     directories: &[
         "/etc/systemd/system.control",
         "/run/systemd/system.control",
@@ -41,7 +41,7 @@ pub const SYSTEM: Places = Places {
 /// Of alice's.
 pub const USER: Places = Places {
     prefix: "u",
-    groups: 40,
+    groups: 12,
     directories: &[
         "/home/alice/.config/systemd/user.control",
         "/run/user/1000/systemd/user.control",

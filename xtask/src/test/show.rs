@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
@@ -32,6 +33,8 @@ pub fn run() -> Result<Tally> {
     let kernel = Kernel::fetch(Series::V6_1)?;
     let read = |path: &Path| fs::read(path).with_context(|| format!("cannot read {}", path.display()));
     let mut vm = DebianVm::new(&kernel, read(&program)?);
+    // Two minutes on an idle machine, and twice where a manager has to share it.
+    vm.hardware.limit = Duration::from_secs(600);
     vm.files = vec![File::data("svcsensor/units.tar", packed(&root)?)];
     let mut tally = Tally::default();
     let outcome = vm.run(&mut |line| {

@@ -11,6 +11,7 @@ use super::name::{Name, Type};
 use super::pull::{Pull, pulled_in_by, pulls};
 use super::specifier::{Context, Table, expand};
 use super::store::{Assignment, Digest, Found};
+use super::verify;
 use super::words::{Rules, words};
 
 /// Most settings, commands and problems of a unit.
@@ -165,8 +166,8 @@ pub fn effective(view: &View<'_>, name: &[u8]) -> Option<Effective> {
     };
     unit.read_all(view, &context);
     unit.read_variables(view);
-    if unit.state == State::Loaded && kind == Type::Service {
-        if let Some(why) = unit.refusal() {
+    if unit.state == State::Loaded {
+        if let Some(why) = verify::refusal(&unit) {
             unit.state = State::Refused;
             unit.problem(Origin::default(), why, None);
         }
@@ -296,7 +297,11 @@ impl Effective {
             }
             Kind::Switch => match parse_switch(value) {
                 Some(on) => self.replace(key, if on { b"yes" } else { b"no" }, origin),
-                None => self.problem(origin, format_args!("{}= is neither yes nor no", key.name()), None),
+                None => {
+                    self.problem(origin, format_args!("{}= is neither yes nor no", key.name()), None);
+                    // The one of these for which load-fragment-gperf.gperf.in says that it is fatal.
+                    return key != Key::DynamicUser;
+                }
             },
             Kind::Choice(choices) => {
                 if choices.iter().any(|choice| choice.as_bytes() == value) {
@@ -384,33 +389,6 @@ impl Effective {
         if self.problems.len() < SETTINGS_MAX {
             self.problems.push(Problem { origin, text: text.to_string(), unread });
         }
-    }
-
-    /// Why a service is refused although its files are sound (`service_verify`, src/core/service.c).
-    fn refusal(&self) -> Option<&'static str> {
-        let count = |key| self.commands.iter().filter(|run| run.key == key).count();
-        let starts = count(Key::ExecStart);
-        let bus = self.last(Key::BusName).is_some();
-        let kind = self.text(Key::Type).unwrap_or(match starts {
-            _ if bus => b"dbus",
-            0 => b"oneshot",
-            _ => b"simple",
-        });
-        let ends = self.text(Key::SuccessAction).is_some_and(|action| action != b"none");
-        if starts == 0 && count(Key::ExecStop) == 0 && !ends {
-            return Some("there is neither ExecStart= nor ExecStop= nor SuccessAction=");
-        }
-        if kind != b"oneshot" && starts != 1 {
-            return Some("only Type=oneshot may have no ExecStart=, or several");
-        }
-        if starts == 0 && !self.is_on(Key::RemainAfterExit) && !ends {
-            return Some("only RemainAfterExit=yes may have no ExecStart=");
-        }
-        let restarts = matches!(self.text(Key::Restart), Some(b"always" | b"on-success"));
-        if kind == b"oneshot" && restarts {
-            return Some("Type=oneshot cannot restart always or on success");
-        }
-        (kind == b"dbus" && !bus).then_some("Type=dbus needs BusName=")
     }
 
     /// The settings of a key, in order.

@@ -37,7 +37,8 @@ const SYSTEM: [&str; 13] = [
 ];
 
 /// Those of a user's manager. `~` is the home directory, `$` the runtime directory. `XDG_CONFIG_DIRS` and
-/// `XDG_DATA_DIRS` are as where they are not set, but for flatpak's and snapd's directories, which their environment generators add.
+/// `XDG_DATA_DIRS` are as where they are not set, but for flatpak's and snapd's directories. Those count where the
+/// manager's own environment names them; what environment generators set reaches its services alone.
 const USER: [&str; 19] = [
     "~/.config/systemd/user.control",
     "$/systemd/user.control",

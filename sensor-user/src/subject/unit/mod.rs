@@ -17,4 +17,5 @@ pub mod signals;
 pub mod specifier;
 pub mod store;
 pub mod syntax;
+mod verify;
 pub mod words;
