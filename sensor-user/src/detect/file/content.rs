@@ -93,6 +93,8 @@ pub(in crate::detect) struct Looked {
     paths: Vec<Vec<u8>>,
     /// What was found of them.
     programs: Vec<Program>,
+    /// The finding says already what the unit does.
+    weighed: bool,
 }
 
 impl Detector {
@@ -246,12 +248,12 @@ impl Detector {
         if let Some(before) = &before {
             self.budget.charge(now, before);
         }
-        Looked { awaiting, before, affordable, paths: Vec::new(), programs: Vec::new() }
+        Looked { awaiting, before, affordable, paths: Vec::new(), programs: Vec::new(), weighed: false }
     }
 
     /// Says what the change has made of the unit.
     fn complete(&mut self, now: u64, looked: Looked, changed: bool, out: &mut impl FnMut(Finding)) {
-        let Looked { awaiting, before, affordable, programs, .. } = looked;
+        let Looked { awaiting, before, affordable, programs, weighed, .. } = looked;
         if awaiting.only_if_changed && !changed {
             return self.stay_quiet(Quiet::GeneratorOutput);
         }
@@ -261,21 +263,31 @@ impl Detector {
         } else if let Some((name, manager)) = unit.filter(|_| changed) {
             if let Some(after) = self.units.effective(&manager, &name) {
                 self.budget.charge(now, &after);
-                if reads != Reads::Around {
-                    let mut wanted = self.unread_environment(&manager, &after);
-                    let paths = new_programs(&manager, before.as_ref(), &after);
-                    wanted.extend(paths.iter().cloned());
-                    if !wanted.is_empty() {
-                        let unit = Some((name, manager));
-                        let awaiting = Awaiting { finding, unit, only_if_changed, reads: Reads::Around };
-                        return self
-                            .look_around(Looked { awaiting, before, affordable, paths, programs }, wanted);
-                    }
+                let (mut wanted, mut paths) = (Vec::new(), Vec::new());
+                if reads != Reads::Around && self.directories.len() < DIRECTORIES_MAX {
+                    wanted = self.unread_environment(&manager, &after);
+                    paths = new_programs(&manager, before.as_ref(), &after);
                 }
-                self.weigh_unit(now, &mut finding, &manager, before.as_ref(), &after);
+                // With further variables it is another unit.
+                let as_it_was = (!wanted.is_empty()).then(|| finding.clone());
+                if !weighed {
+                    self.weigh_unit(now, &mut finding, &manager, before.as_ref(), &after);
+                }
                 programs::weigh(&mut finding, &after, programs);
                 tell_engine(&mut finding, &after);
                 self.follow_programs(&after);
+                wanted.extend(paths.iter().cloned());
+                if !wanted.is_empty() {
+                    // A filesystem that does not answer must not cost what is known already.
+                    out(Finding { awaits_content: true, phase: Phase::Closing, ..finding.clone() });
+                    let weighed = as_it_was.is_none();
+                    let finding = as_it_was.unwrap_or(finding);
+                    let unit = Some((name, manager));
+                    let awaiting = Awaiting { finding, unit, only_if_changed, reads: Reads::Around };
+                    let programs = Vec::new();
+                    let looked = Looked { awaiting, before, affordable, paths, programs, weighed };
+                    return self.look_around(looked, wanted);
+                }
             }
         }
         finding.awaits_content = false;
