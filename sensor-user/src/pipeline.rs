@@ -277,10 +277,7 @@ impl Pipeline {
                 plain("files", files, files_max),
                 Table { bytes: unit_bytes, evicted: units_refused, ..plain("unit_files", units, units_max) },
                 Table { bytes: connection_bytes, ..plain("connections", connections, connections_max) },
-                Table {
-                    bytes: to_engines_bytes,
-                    ..plain("engine_connections", to_engines, to_engines_max)
-                },
+                Table { bytes: to_engines_bytes, ..plain("engine_connections", to_engines, to_engines_max) },
                 Table { evicted: unfollowed, ..plain("followed_files", followed, followed_max) },
                 Table { evicted: passed_over, ..plain("awaited_contents", awaited, awaited_max) },
                 Table { bytes: held.bytes(), ..plain("held", held.len(), 0) },

@@ -165,12 +165,8 @@ impl Detector {
                     }
                 }
             }
-            let asked = Asked {
-                at: record.header.boottime_ns,
-                connection: record.connection,
-                request,
-                requester,
-            };
+            let asked =
+                Asked { at: record.header.boottime_ns, connection: record.connection, request, requester };
             // One that was seen in part at first, and then whole.
             let same = |known: &EngineRequest, new: &EngineRequest| {
                 known.incomplete && known.line == new.line && known.target == new.target

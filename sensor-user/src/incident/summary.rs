@@ -71,7 +71,9 @@ fn deed(incident: &Incident) -> String {
     if let Some(service) = &finding.container_service {
         let what = match (&service.name, &service.image) {
             (Some(name), _) if service.verb == "create volume" => name.clone(),
-            (Some(name), _) if finding.rule.id == rules::SWARM_SERVICE_CREATED.id => format!("service {name}"),
+            (Some(name), _) if finding.rule.id == rules::SWARM_SERVICE_CREATED.id => {
+                format!("service {name}")
+            }
             (Some(name), _) => format!("container {name}"),
             (None, Some(image)) if service.verb == "update" => format!("container {image}"),
             (None, Some(image)) => format!("a container of {image}"),

@@ -20,10 +20,8 @@ fn machine() -> Machine {
 
 impl Machine {
     fn ask(&mut self, task: TaskContext, watch: u32, target: &str, body: &str) {
-        let text = format!(
-            "POST {target} HTTP/1.1\r\nHost: docker\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        );
+        let text =
+            format!("POST {target} HTTP/1.1\r\nHost: docker\r\nContent-Length: {}\r\n\r\n{body}", body.len());
         self.bytes(task, watch, text.as_bytes());
     }
 
@@ -46,7 +44,8 @@ impl Machine {
     }
 }
 
-const ALWAYS: &str = r#"{"Image":"box","Cmd":["sleep","9"],"HostConfig":{"RestartPolicy":{"Name":"always"}}}"#;
+const ALWAYS: &str =
+    r#"{"Image":"box","Cmd":["sleep","9"],"HostConfig":{"RestartPolicy":{"Name":"always"}}}"#;
 const ROOT: &str = r#"{"Image":"box","HostConfig":{"Binds":["/:/host"]}}"#;
 const PLAIN: &str = r#"{"Image":"box","HostConfig":{"RestartPolicy":{"Name":"no"},"AutoRemove":true}}"#;
 
@@ -86,14 +85,23 @@ fn a_request_that_comes_late_is_no_second_alert_unless_it_says_more() {
     let mut machine = machine();
     let docker = machine.client(900, "docker run -d --restart=always box sleep 9");
     machine.tick(SECOND);
-    assert_eq!(machine.rules(), ["container.restart-policy.set"], "a command line that failed is told as well");
+    assert_eq!(
+        machine.rules(),
+        ["container.restart-policy.set"],
+        "a command line that failed is told as well"
+    );
     // The image had to be pulled; a plugin does the work.
     machine.tick(30 * SECOND);
     let plugin = machine.fork(docker, 901);
     machine.ask(plugin, DOCKER_SOCKET, "/containers/create", ALWAYS);
     machine.tick(20 * SECOND);
     assert!(machine.alerts().is_empty());
-    machine.ask(plugin, DOCKER_SOCKET, "/containers/create", &ALWAYS.replace("{\"RestartPolicy", "{\"Privileged\":true,\"RestartPolicy"));
+    machine.ask(
+        plugin,
+        DOCKER_SOCKET,
+        "/containers/create",
+        &ALWAYS.replace("{\"RestartPolicy", "{\"Privileged\":true,\"RestartPolicy"),
+    );
     let alert = machine.one();
     assert_eq!(alert.severity, Severity::High);
     assert!(alert.summary.ends_with("with restart policy always and --privileged"), "{}", alert.summary);
@@ -137,10 +145,20 @@ fn a_volume_that_is_the_host_is_the_host_for_whoever_gets_it() {
     let alert = machine.one();
     assert_eq!(alert.rule.id, "container.host-access.granted");
     assert!(alert.summary.ends_with("asked docker to create volume evil with -v /"), "{}", alert.summary);
-    machine.ask(curl, DOCKER_SOCKET, "/containers/create", r#"{"Image":"box","HostConfig":{"Binds":["evil:/x"]}}"#);
+    machine.ask(
+        curl,
+        DOCKER_SOCKET,
+        "/containers/create",
+        r#"{"Image":"box","HostConfig":{"Binds":["evil:/x"]}}"#,
+    );
     let alert = machine.one();
     assert_eq!(alert.severity, Severity::High, "{}", alert.summary);
-    machine.ask(curl, DOCKER_SOCKET, "/containers/create", r#"{"Image":"box","HostConfig":{"Binds":["data:/x"]}}"#);
+    machine.ask(
+        curl,
+        DOCKER_SOCKET,
+        "/containers/create",
+        r#"{"Image":"box","HostConfig":{"Binds":["data:/x"]}}"#,
+    );
     assert!(machine.alerts().is_empty());
 }
 
@@ -174,7 +192,10 @@ fn a_container_that_commands_an_engine_is_high_and_with_the_host_critical() {
     assert_eq!((alert.rule.id, alert.severity), ("container.engine.request-from-container", Severity::High));
     machine.ask(inside, DOCKER_SOCKET, "/containers/create", ROOT);
     let alert = machine.one();
-    assert_eq!((alert.rule.id, alert.severity), ("container.engine.request-from-container", Severity::Critical));
+    assert_eq!(
+        (alert.rule.id, alert.severity),
+        ("container.engine.request-from-container", Severity::Critical)
+    );
     assert_eq!(alert.actor.container.expect("a container").id, id);
 }
 
@@ -248,7 +269,10 @@ fn everyday_requests_say_nothing() {
 fn a_request_that_is_blown_up_is_told_as_such() {
     let mut machine = machine();
     let python = machine.client(900, "python3 -");
-    let body = format!(r#"{{"Image":"box","Labels":{{"x":"{}"}},"HostConfig":{{"Privileged":true}}}}"#, "x".repeat(20_000));
+    let body = format!(
+        r#"{{"Image":"box","Labels":{{"x":"{}"}},"HostConfig":{{"Privileged":true}}}}"#,
+        "x".repeat(20_000)
+    );
     machine.ask(python, DOCKER_SOCKET, "/containers/create", &body);
     let alert = machine.one();
     assert_eq!(alert.rule.id, "container.engine.request-unread");

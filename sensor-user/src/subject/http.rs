@@ -247,7 +247,7 @@ impl Coming {
         }
         let (name, value) = text.split_once(':').unwrap_or_default();
         self.header = name.to_ascii_lowercase();
-        self.value = value.trim().to_owned();
+        value.trim().clone_into(&mut self.value);
         true
     }
 

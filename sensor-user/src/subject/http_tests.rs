@@ -1,3 +1,5 @@
+use std::fmt::Write as _;
+
 use proptest::prelude::*;
 use sensor_common::record::{Header, IpcRecord, TaskContext};
 
@@ -39,8 +41,13 @@ fn summary(requests: &[Request]) -> Vec<(String, String, String, bool)> {
 fn a_request_in_one_write_and_byte_by_byte() {
     let text = create(r#"{"Image":"box"}"#);
     let whole = sent(&[text.as_bytes()]);
-    let expected = ("POST".to_owned(), "/v1.41/containers/create?name=x".to_owned(), r#"{"Image":"box"}"#.to_owned(), false);
-    assert_eq!(summary(&whole), [expected.clone()]);
+    let expected = (
+        "POST".to_owned(),
+        "/v1.41/containers/create?name=x".to_owned(),
+        r#"{"Image":"box"}"#.to_owned(),
+        false,
+    );
+    assert_eq!(summary(&whole), std::slice::from_ref(&expected));
     let bytes: Vec<&[u8]> = text.as_bytes().chunks(1).collect();
     assert_eq!(summary(&sent(&bytes)), [expected]);
 }
@@ -52,8 +59,11 @@ fn pipelined_requests_chunks_and_bare_line_ends() {
     for size in [1, 2, 3, 7, 1000] {
         let pieces: Vec<&[u8]> = text.as_bytes().chunks(size).collect();
         let targets: Vec<_> = sent(&pieces).into_iter().map(|one| (one.target, one.body)).collect();
-        let expected =
-            [("/_ping".to_owned(), vec![]), ("/a".to_owned(), b"{\"a\":1}".to_vec()), ("/b".to_owned(), vec![])];
+        let expected = [
+            ("/_ping".to_owned(), vec![]),
+            ("/a".to_owned(), b"{\"a\":1}".to_vec()),
+            ("/b".to_owned(), vec![]),
+        ];
         assert_eq!(targets, expected, "{size}");
     }
 }
@@ -95,8 +105,12 @@ fn long_bodies_are_cut_and_the_next_request_is_found() {
 #[test]
 fn what_follows_an_upgrade_is_skipped_until_a_request_comes() {
     let attach = b"POST /containers/x/attach?stdin=1 HTTP/1.1\r\nUpgrade: tcp\r\nConnection: Upgrade\r\n\r\n";
-    let requests = sent(&[attach, b"ls -l\n", b"P", b"OSTER\n", &[0xff; 100], b"POST /real HTTP/1.1\r\n\r\n"]);
-    assert_eq!(requests.iter().map(|one| one.target.as_str()).collect::<Vec<_>>(), ["/containers/x/attach?stdin=1", "/real"]);
+    let requests =
+        sent(&[attach, b"ls -l\n", b"P", b"OSTER\n", &[0xff; 100], b"POST /real HTTP/1.1\r\n\r\n"]);
+    assert_eq!(
+        requests.iter().map(|one| one.target.as_str()).collect::<Vec<_>>(),
+        ["/containers/x/attach?stdin=1", "/real"]
+    );
     // The server refused.
     let both = [attach.as_slice(), b"POST /next HTTP/1.1\r\n\r\n"].concat();
     assert_eq!(sent(&[&both]).len(), 2);
@@ -113,7 +127,10 @@ fn a_stream_that_was_lost_is_found_again() {
 
 #[test]
 fn of_a_head_that_is_too_long_the_request_is_told() {
-    let text = format!("POST /containers/create HTTP/1.1\r\nX: {}\r\nContent-Length: 2\r\n\r\n{{}}", "x".repeat(40_000));
+    let text = format!(
+        "POST /containers/create HTTP/1.1\r\nX: {}\r\nContent-Length: 2\r\n\r\n{{}}",
+        "x".repeat(40_000)
+    );
     let requests = sent(&[text.as_bytes()]);
     assert_eq!(requests.len(), 1);
     assert!(requests[0].cut);
@@ -137,7 +154,9 @@ proptest! {
         for body in &bodies {
             if chunked {
                 let (one, other) = body.split_at(body.len() / 2);
-                text += &format!("PUT /x HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{one}\r\n{:X}\r\n{other}\r\n0\r\n\r\n", one.len(), other.len());
+                let _infallible = write!(
+                    text,
+                    "PUT /x HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{one}\r\n{:X}\r\n{other}\r\n0\r\n\r\n", one.len(), other.len());
             } else {
                 text += &create(body);
             }
@@ -153,5 +172,26 @@ proptest! {
         let told: Vec<Vec<u8>> = sent(&pieces).into_iter().map(|one| one.body).collect();
         let expected: Vec<Vec<u8>> = bodies.iter().map(|body| body.as_bytes().to_vec()).collect();
         prop_assert_eq!(told, expected);
+    }
+}
+
+/// A frame of HTTP/2 (RFC 9113, section 4.1).
+fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![0, (payload.len() >> 8) as u8, payload.len() as u8, kind, flags, 0, 0, 0, 1];
+    bytes.extend_from_slice(payload);
+    bytes
+}
+
+#[test]
+fn a_connection_of_http_2_is_read_however_it_is_cut() {
+    // SETTINGS, HEADERS with `:method: POST` and a literal `:path: /s/Create`, DATA with a message of two bytes.
+    let headers = [&[0x83, 0x44, 9][..], b"/s/Create"].concat();
+    let text =
+        [PREFACE.to_vec(), frame(4, 0, &[]), frame(1, 4, &headers), frame(0, 1, b"\0\0\0\0\x02ab")].concat();
+    for size in [1, 5, 24, 1000] {
+        let pieces: Vec<&[u8]> = text.chunks(size).collect();
+        let requests = sent(&pieces);
+        assert_eq!(requests.len(), 1, "{size}");
+        assert_eq!((requests[0].target.as_str(), &requests[0].body[5..]), ("/s/Create", &b"ab"[..]));
     }
 }

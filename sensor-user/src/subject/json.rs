@@ -47,8 +47,7 @@ impl Json {
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Self> {
         let fields = if let Self::Map(fields) = self { fields.as_slice() } else { &[] };
-        let mut fitting =
-            fields.iter().rev().filter(|(own, value)| *value != Self::Null && same(own, name));
+        let mut fitting = fields.iter().rev().filter(|(own, value)| *value != Self::Null && same(own, name));
         fitting.next().map(|(_, value)| value)
     }
 
@@ -276,45 +275,50 @@ impl Reader<'_> {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Balance {
     depth: u32,
-    text: bool,
-    escaped: bool,
-    ended: bool,
-    other: bool,
+    at: At,
+}
+
+/// Where a [`Balance`] stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum At {
+    /// Outside of strings.
+    #[default]
+    Value,
+    Text,
+    /// Behind a backslash in a string.
+    Escape,
+    /// Behind the value.
+    End,
+    /// In what begins as neither object nor array.
+    Other,
 }
 
 impl Balance {
     /// Takes up the next byte.
     pub fn take(&mut self, byte: u8) {
-        if self.ended || self.other {
-            return;
-        }
-        if self.text {
-            match byte {
-                _ if self.escaped => self.escaped = false,
-                b'\\' => self.escaped = true,
-                b'"' => self.text = false,
-                _ => {}
+        self.at = match (self.at, byte) {
+            (At::Text, b'\\') => At::Escape,
+            (At::Text, b'"') => At::Value,
+            (At::Value, b'{' | b'[') => {
+                self.depth = self.depth.saturating_add(1);
+                At::Value
             }
-            return;
-        }
-        match byte {
-            b'{' | b'[' => self.depth = self.depth.saturating_add(1),
-            b'}' | b']' => {
+            (At::Value, b'}' | b']') => {
                 self.depth = self.depth.saturating_sub(1);
-                self.ended = self.depth == 0;
+                if self.depth == 0 { At::End } else { At::Value }
             }
-            b' ' | b'\t' | b'\r' | b'\n' => {}
-            b'"' => self.text = true,
-            // What begins otherwise is neither object nor array.
-            _ if self.depth == 0 => self.other = true,
-            _ => {}
-        }
+            (At::Escape, _) | (At::Value, b'"') => At::Text,
+            (At::Value, byte) if self.depth == 0 && !matches!(byte, b' ' | b'\t' | b'\r' | b'\n') => {
+                At::Other
+            }
+            (at, _) => at,
+        };
     }
 
     /// Whether the value is whole.
     #[must_use]
     pub fn ended(&self) -> bool {
-        self.ended
+        self.at == At::End
     }
 }
 
@@ -332,7 +336,8 @@ mod tests {
 
     #[test]
     fn fields_are_found_as_go_finds_them() {
-        let value = whole(r#"{"hostconfig":{"PRIVILEGED":true},"HoſtConfig":{"Privileged":false,"PidMode":"x"}}"#);
+        let value =
+            whole(r#"{"hostconfig":{"PRIVILEGED":true},"HoſtConfig":{"Privileged":false,"PidMode":"x"}}"#);
         let modes: Vec<_> = value.each("HostConfig").map(|host| host.bool("Privileged")).collect();
         assert_eq!(modes, [Some(true), Some(false)]);
         assert_eq!(whole(r#"{"a":"1","A":"2","a":null}"#).text("a"), Some("2"));
@@ -349,7 +354,12 @@ mod tests {
 
     #[test]
     fn neither_depth_nor_bad_text_hides_a_field() {
-        let deep = format!(r#"{{"x":{}"]{}{},"y":"\ud800\u00e9\ud83d\ude00","z":1}}"#, "[".repeat(5000), '"', "]".repeat(5000));
+        let deep = format!(
+            r#"{{"x":{}"]{}{},"y":"\ud800\u00e9\ud83d\ude00","z":1}}"#,
+            "[".repeat(5000),
+            '"',
+            "]".repeat(5000)
+        );
         let value = whole(&deep.replace(r#""]""#, r#""a]""#));
         assert_eq!(value.text("y"), Some("\u{fffd}é😀"));
         assert_eq!(value.number("z"), Some(1.0));
@@ -374,7 +384,9 @@ mod tests {
         fn any_bytes_are_borne(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let (_, whole) = read(&bytes);
             let mut balance = Balance::default();
-            bytes.iter().for_each(|byte| balance.take(*byte));
+            for byte in &bytes {
+                balance.take(*byte);
+            }
             let begins = bytes.iter().find(|byte| !byte.is_ascii_whitespace());
             if whole && matches!(begins, Some(b'{' | b'[')) {
                 prop_assert!(balance.ended());

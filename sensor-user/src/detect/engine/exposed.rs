@@ -143,7 +143,8 @@ mod tests {
         assert!(!found.verified);
         assert!(of("dockerd", "dockerd -H tcp://:2376 --tlsverify").unwrap().verified);
         assert_eq!(of("containerd", "containerd --address /run/x.sock").unwrap().sockets, ["/run/x.sock"]);
-        let found = of("podman", "podman --log-level info system service --time 0 tcp:0.0.0.0:1 unix:///tmp/p.sock");
+        let found =
+            of("podman", "podman --log-level info system service --time 0 tcp:0.0.0.0:1 unix:///tmp/p.sock");
         assert_eq!(found.unwrap().sockets, ["/tmp/p.sock"]);
         assert_eq!(of("podman", "podman run -e unix:///x img"), None);
         assert_eq!(of("docker", "docker -H tcp://h ps"), None);

@@ -44,7 +44,8 @@ fn exact(told: &Transcript, step: &Step) -> Option<Verdict> {
     step.name.strip_prefix("engine.")?;
     let rows = items().unwrap_or_default().iter().filter(|item| item.step == step.name).count();
     let alerts: Vec<String> = told.during(step).filter(|alert| is_medium(alert)).map(line).collect();
-    let evidence = (alerts.len() != rows).then(|| format!("{} alerts, not {rows}: {}", alerts.len(), alerts.join("; ")));
+    let evidence =
+        (alerts.len() != rows).then(|| format!("{} alerts, not {rows}: {}", alerts.len(), alerts.join("; ")));
     Some(Verdict::new(format!("{}.once", step.name), evidence))
 }
 

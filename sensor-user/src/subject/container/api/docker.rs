@@ -19,7 +19,10 @@ pub(super) fn read(call: &Call<'_>) -> EngineRequest {
                 ..ContainerService::default()
             };
             service.restart_policy = policy(&body);
-            EngineRequest { target: Some((*name).to_owned()), ..EngineRequest::of(Verb::Update, service, whole) }
+            EngineRequest {
+                target: Some((*name).to_owned()),
+                ..EngineRequest::of(Verb::Update, service, whole)
+            }
         }
         ("POST", ["containers", name, "exec"]) => EngineRequest::on(Verb::Exec, Some(name)),
         ("PUT", ["containers", name, "archive"]) => EngineRequest::on(Verb::Copy, Some(name)),

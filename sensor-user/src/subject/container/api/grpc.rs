@@ -36,7 +36,8 @@ const NODE: u64 = 2;
 /// such service's.
 pub(super) fn read(service: &str, method: &str, body: &[u8]) -> Option<EngineRequest> {
     // The first byte tells of compression, which no engine's client uses.
-    let (compressed, message) = (body.first().is_some_and(|byte| *byte != 0), body.get(5..).unwrap_or_default());
+    let (compressed, message) =
+        (body.first().is_some_and(|byte| *byte != 0), body.get(5..).unwrap_or_default());
     let mut read = match (service, method) {
         ("containerd.services.containers.v1.Containers", "Create" | "Update") => {
             let verb = if method == "Create" { Verb::Create } else { Verb::Update };
@@ -52,9 +53,8 @@ pub(super) fn read(service: &str, method: &str, body: &[u8]) -> Option<EngineReq
         ("runtime.v1.RuntimeService" | "runtime.v1alpha2.RuntimeService", _) => match method {
             "CreateContainer" => EngineRequest::of(Verb::Create, cri_container(message), true),
             "RunPodSandbox" => EngineRequest::of(Verb::Create, cri_sandbox(message), true),
-            "StartContainer" | "StopContainer" | "RemoveContainer" | "StopPodSandbox" | "RemovePodSandbox" => {
-                EngineRequest::new(Verb::Control)
-            }
+            "StartContainer" | "StopContainer" | "RemoveContainer" | "StopPodSandbox"
+            | "RemovePodSandbox" => EngineRequest::new(Verb::Control),
             "ExecSync" | "Exec" => EngineRequest::new(Verb::Exec),
             _ => return None,
         },
@@ -124,7 +124,8 @@ fn text(message: &[u8], number: u64) -> Option<String> {
 }
 
 fn number(message: &[u8], number: u64) -> u64 {
-    let value = |(own, value)| if let (true, Value::Number(it)) = (own == number, value) { Some(it) } else { None };
+    let value =
+        |(own, value)| if let (true, Value::Number(it)) = (own == number, value) { Some(it) } else { None };
     fields(message).filter_map(value).last().unwrap_or(0)
 }
 
@@ -168,7 +169,8 @@ fn specification(spec: &Json, service: &mut ContainerService) {
         }
     }
     for mount in spec.items("mounts") {
-        let bind = mount.text("type") == Some("bind") || mount.texts("options").any(|one| one.ends_with("bind"));
+        let bind =
+            mount.text("type") == Some("bind") || mount.texts("options").any(|one| one.ends_with("bind"));
         let (source, target) =
             (mount.text("source").unwrap_or_default(), mount.text("destination").unwrap_or_default());
         // The engine's own files for the container.
@@ -191,7 +193,9 @@ fn specification(spec: &Json, service: &mut ContainerService) {
             access.option("device", device.as_bytes());
         }
     }
-    arguments.into_iter().for_each(|argument| service.argument(argument));
+    for argument in arguments {
+        service.argument(argument);
+    }
 }
 
 /// `CreateContainerRequest` of CRI: a `ContainerConfig` is field 2.
@@ -205,9 +209,7 @@ fn cri_container(message: &[u8]) -> ContainerService {
         }
         for mount in each(config, 7) {
             let (target, source) = (text(mount, 1).unwrap_or_default(), text(mount, 2).unwrap_or_default());
-            service
-                .access
-                .option("mount", format!("type=bind,source={source},target={target}").as_bytes());
+            service.access.option("mount", format!("type=bind,source={source},target={target}").as_bytes());
         }
         for device in each(config, 8).filter_map(|device| text(device, 2)) {
             service.access.option("device", device.as_bytes());
@@ -280,7 +282,8 @@ mod tests {
             "mounts":[{"destination":"/proc","type":"proc","source":"proc"},{"destination":"/host","type":"bind",
             "source":"/","options":["rbind","rw"]}],"linux":{"namespaces":[{"type":"mount"},{"type":"pid"},
             {"type":"ipc"},{"type":"uts"}]}}"#;
-        let any = [field(1, b"types.containerd.io/opencontainers/runtime-spec/1/Spec"), field(2, spec)].concat();
+        let any =
+            [field(1, b"types.containerd.io/opencontainers/runtime-spec/1/Spec"), field(2, spec)].concat();
         let label = [field(1, RESTART_LABEL.as_bytes()), field(2, b"always")].concat();
         let container =
             [field(1, b"keeper"), field(2, &label), field(3, b"box:latest"), field(5, &any)].concat();

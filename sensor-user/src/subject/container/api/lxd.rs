@@ -17,7 +17,10 @@ pub(super) fn read(call: &Call<'_>) -> EngineRequest {
             let mut service = instance(&body);
             "update".clone_into(&mut service.verb);
             service.name = Some((*name).to_owned());
-            EngineRequest { target: Some((*name).to_owned()), ..EngineRequest::of(Verb::Update, service, whole) }
+            EngineRequest {
+                target: Some((*name).to_owned()),
+                ..EngineRequest::of(Verb::Update, service, whole)
+            }
         }
         ("POST", [_, name, "exec"]) => EngineRequest::on(Verb::Exec, Some(name)),
         ("POST", [_, name, "files"]) => EngineRequest::on(Verb::Copy, Some(name)),

@@ -136,7 +136,14 @@ impl Call<'_> {
 
 impl EngineRequest {
     fn new(verb: Verb) -> Self {
-        Self { verb, target: None, volumes: Vec::new(), services: Vec::new(), line: String::new(), incomplete: false }
+        Self {
+            verb,
+            target: None,
+            volumes: Vec::new(),
+            services: Vec::new(),
+            line: String::new(),
+            incomplete: false,
+        }
     }
 
     fn on(verb: Verb, target: Option<&str>) -> Self {

@@ -10,7 +10,7 @@ pub(super) fn read(call: &Call<'_>) -> EngineRequest {
             let (body, whole) = call.json();
             let mut service = container(&body);
             if *what == "pods" {
-                service.verb = "pod create".to_owned();
+                "pod create".clone_into(&mut service.verb);
             }
             let named = |volume: &Json| volume.text("Name").map(str::to_owned);
             let volumes = body.items("volumes").filter_map(named).collect();
@@ -25,7 +25,10 @@ pub(super) fn read(call: &Call<'_>) -> EngineRequest {
                 restart_policy: restart_policy(&policy, retries),
                 ..ContainerService::default()
             };
-            EngineRequest { target: Some((*name).to_owned()), ..EngineRequest::of(Verb::Update, service, true) }
+            EngineRequest {
+                target: Some((*name).to_owned()),
+                ..EngineRequest::of(Verb::Update, service, true)
+            }
         }
         ("POST", ["play", "kube"] | ["kube", "play" | "apply"]) => play(call.body),
         ("POST", ["volumes", "create"]) => {

@@ -83,7 +83,7 @@ fn what_was_cut_is_used_as_far_as_it_goes() {
     let request = Request {
         method: "POST".into(),
         target: "/containers/create".into(),
-        body: CREATE[..CREATE.find("\"RestartPolicy").expect("one")].as_bytes().to_vec(),
+        body: CREATE.as_bytes()[..CREATE.find("\"RestartPolicy").expect("one")].to_vec(),
         cut: true,
     };
     let request = read("docker", &request).expect("a request");
@@ -93,7 +93,8 @@ fn what_was_cut_is_used_as_far_as_it_goes() {
 
 #[test]
 fn changes_of_a_container() {
-    let request = ask("docker", "POST", "/containers/keeper/update", r#"{"RestartPolicy":{"Name":"unless-stopped"}}"#);
+    let request =
+        ask("docker", "POST", "/containers/keeper/update", r#"{"RestartPolicy":{"Name":"unless-stopped"}}"#);
     assert_eq!((request.verb, request.target.as_deref()), (Verb::Update, Some("keeper")));
     assert_eq!(service(&request).0.restart_policy, "unless-stopped");
     let request = ask("podman", "POST", "/v5.4.0/libpod/containers/keeper/update?restartPolicy=always", "{}");
