@@ -1,9 +1,9 @@
 //! What clients ask of container engines: from HTTP requests on an engine's socket to what is to run.
 //!
-//! - [`docker`]: the Docker Engine API (docs.docker.com/reference/api/engine), which podman offers too.
-//! - [`podman`]: podman's own (libpod; docs.podman.io, "Reference").
-//! - [`grpc`]: containerd's, and Kubernetes' runtime interface.
-//! - [`lxd`]: LXD's and Incus's (linuxcontainers.org/incus/docs/main/rest-api).
+//! - `docker`: the Docker Engine API (docs.docker.com/reference/api/engine), which podman offers too.
+//! - `podman`: podman's own (libpod; docs.podman.io, "Reference").
+//! - `grpc`: containerd's, and Kubernetes' runtime interface.
+//! - `lxd`: LXD's and Incus's (linuxcontainers.org/incus/docs/main/rest-api).
 
 mod docker;
 mod grpc;
