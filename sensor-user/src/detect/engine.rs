@@ -19,14 +19,13 @@ use super::rules;
 use crate::event::decode::IpcEvent;
 use crate::lineage::Lineage;
 use crate::lineage::actor::Requester;
-use crate::lineage::image::Image;
 use crate::lineage::table::Handle;
 use crate::subject::container::access::Grant;
 use crate::subject::container::api::{self, EngineRequest, Verb};
 use crate::subject::container::service::ContainerService;
 use crate::subject::http::Http;
 use crate::subject::stream::{StreamStats, Streams};
-use crate::subject::tools::{Family, Tool};
+use crate::subject::tools::{Family, Recognised};
 
 /// Connections whose streams are put together.
 const CONNECTIONS_MAX: usize = 64;
@@ -216,18 +215,23 @@ impl Detector {
         Some(finding)
     }
 
-    /// Whether a process is a container engine, by its file.
+    /// Whether a process is a container engine, or a daemon that has engines run containers: by its file and not by its
+    /// name; or by its name, where such a daemon started it (rke2 brings a kubelet of its own).
     pub(super) fn is_engine(&self, lineage: &Lineage, handle: Handle) -> bool {
-        lineage.image(handle).and_then(|image| self.engine_of(&image)).is_some()
+        match self.daemon(lineage, handle) {
+            Some(Recognised::ByIdentity(_)) => true,
+            Some(Recognised::ByName(_)) => {
+                let parent = lineage.line(handle).nth(1).and_then(|parent| self.daemon(lineage, parent));
+                let inside = lineage.entry(handle).and_then(|entry| lineage.container(entry.cgroup_id));
+                inside.is_none() && matches!(parent, Some(Recognised::ByIdentity(_)))
+            }
+            None => false,
+        }
     }
 
-    /// The engine that an image is, by its file and not by its name.
-    fn engine_of(&self, image: &Image<'_>) -> Option<&'static Tool> {
-        use crate::subject::tools::Recognised::ByIdentity;
-        match self.tools.recognise(image)? {
-            ByIdentity(tool) if tool.family == Family::ContainerDaemon => Some(tool),
-            _ => None,
-        }
+    fn daemon(&self, lineage: &Lineage, handle: Handle) -> Option<Recognised> {
+        let recognised = self.tools.recognise(&lineage.image(handle)?)?;
+        Some(recognised).filter(|one| one.tool().family == Family::ContainerDaemon)
     }
 }
 

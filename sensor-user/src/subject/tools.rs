@@ -82,6 +82,10 @@ pub static TOOLS: &[Tool] = &[
     tool("containerd", Family::ContainerDaemon),
     tool("crio", Family::ContainerDaemon),
     tool("kubelet", Family::ContainerDaemon),
+    tool("k3s", Family::ContainerDaemon),
+    tool("rke2", Family::ContainerDaemon),
+    tool("k0s", Family::ContainerDaemon),
+    tool("cri-dockerd", Family::ContainerDaemon),
     tool("lxd", Family::ContainerDaemon),
     tool("incusd", Family::ContainerDaemon),
 ];
