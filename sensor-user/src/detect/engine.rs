@@ -93,8 +93,7 @@ impl Engines {
     /// Who asked an engine, up to `now`, for something with this container (its name, or its whole id), or shortly
     /// before for something else that makes an engine's daemon write files or start processes.
     pub(super) fn requester(&self, container: &str, now: u64) -> Option<Requester> {
-        let may = |request: &EngineRequest| request.verb != Verb::Image;
-        self.asked.behind(now, may, |request| !container.is_empty() && request.names(container))
+        self.asked.behind(now, |_| true, |request| !container.is_empty() && request.names(container))
     }
 
     /// The engine behind a socket.
@@ -152,18 +151,24 @@ impl Detector {
         let Some(handle) = lineage.observe(&record.task) else { return };
         let mut requests = Vec::new();
         self.engines.connections.feed(event, &mut |request| requests.extend(api::read(engine, &request)));
+        let entry = lineage.entry(handle);
+        let inside = entry.is_some_and(|entry| lineage.container(entry.cgroup_id).is_some());
         for mut request in requests {
             self.resolve_volumes(&mut request);
-            let Some(requester) = lineage.requester(handle, REQUEST) else { return };
             // What an engine asks another one for, it does for its own clients.
             if !self.is_engine(lineage, handle) {
                 let who = Who { handle, task: record.task };
-                for finding in findings(record.header.boottime_ns, engine, &request, &requester, who) {
+                for finding in findings(record.header.boottime_ns, engine, &request, inside, who) {
                     if let Some(finding) = self.beside_command_line(finding, lineage) {
                         out(finding);
                     }
                 }
             }
+            // Nothing that an engine does for these is told of it.
+            if matches!(request.verb, Verb::Image | Verb::Other) {
+                continue;
+            }
+            let Some(requester) = lineage.requester(handle, REQUEST) else { return };
             let asked =
                 Asked { at: record.header.boottime_ns, connection: record.connection, request, requester };
             // One that was seen in part at first, and then whole.
@@ -236,14 +241,7 @@ impl Detector {
 }
 
 /// What is to be told of a request.
-fn findings(
-    now: u64,
-    engine: &str,
-    request: &EngineRequest,
-    requester: &Requester,
-    who: Who,
-) -> Vec<Finding> {
-    let from_container = requester.container.is_some();
+fn findings(now: u64, engine: &str, request: &EngineRequest, from_container: bool, who: Who) -> Vec<Finding> {
     let make = |rule: &'static Rule, service: Option<&ContainerService>| {
         let subject = match service {
             Some(service) => format!(
