@@ -74,6 +74,8 @@ step engine.podman-run
 podman run --rm --privileged --name eng-podman box true
 sleep 0.4
 systemctl start podman.socket
+# Its directory is new, and is looked at after 20 ms.
+sleep 0.5
 step engine.podman-api
 post /run/podman/podman.sock /v4.0.0/libpod/containers/create \
     '{"name":"eng-libpod","image":"box","command":["sleep","1000"],"restart_policy":"always","privileged":true}'

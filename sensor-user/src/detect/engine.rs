@@ -19,14 +19,13 @@ use super::rules;
 use crate::event::decode::IpcEvent;
 use crate::lineage::Lineage;
 use crate::lineage::actor::Requester;
-use crate::lineage::image::Image;
 use crate::lineage::table::Handle;
 use crate::subject::container::access::Grant;
 use crate::subject::container::api::{self, EngineRequest, Verb};
 use crate::subject::container::service::ContainerService;
 use crate::subject::http::Http;
 use crate::subject::stream::{StreamStats, Streams};
-use crate::subject::tools::{Family, Tool};
+use crate::subject::tools::{Family, Recognised};
 
 /// Connections whose streams are put together.
 const CONNECTIONS_MAX: usize = 64;
@@ -94,8 +93,7 @@ impl Engines {
     /// Who asked an engine, up to `now`, for something with this container (its name, or its whole id), or shortly
     /// before for something else that makes an engine's daemon write files or start processes.
     pub(super) fn requester(&self, container: &str, now: u64) -> Option<Requester> {
-        let may = |request: &EngineRequest| request.verb != Verb::Image;
-        self.asked.behind(now, may, |request| !container.is_empty() && request.names(container))
+        self.asked.behind(now, |_| true, |request| !container.is_empty() && request.names(container))
     }
 
     /// The engine behind a socket.
@@ -153,18 +151,24 @@ impl Detector {
         let Some(handle) = lineage.observe(&record.task) else { return };
         let mut requests = Vec::new();
         self.engines.connections.feed(event, &mut |request| requests.extend(api::read(engine, &request)));
+        let entry = lineage.entry(handle);
+        let inside = entry.is_some_and(|entry| lineage.container(entry.cgroup_id).is_some());
         for mut request in requests {
             self.resolve_volumes(&mut request);
-            let Some(requester) = lineage.requester(handle, REQUEST) else { return };
             // What an engine asks another one for, it does for its own clients.
             if !self.is_engine(lineage, handle) {
                 let who = Who { handle, task: record.task };
-                for finding in findings(record.header.boottime_ns, engine, &request, &requester, who) {
+                for finding in findings(record.header.boottime_ns, engine, &request, inside, who) {
                     if let Some(finding) = self.beside_command_line(finding, lineage) {
                         out(finding);
                     }
                 }
             }
+            // Nothing that an engine does for these is told of it.
+            if matches!(request.verb, Verb::Image | Verb::Other) {
+                continue;
+            }
+            let Some(requester) = lineage.requester(handle, REQUEST) else { return };
             let asked =
                 Asked { at: record.header.boottime_ns, connection: record.connection, request, requester };
             // One that was seen in part at first, and then whole.
@@ -216,30 +220,28 @@ impl Detector {
         Some(finding)
     }
 
-    /// Whether a process is a container engine, by its file.
+    /// Whether a process is a container engine, or a daemon that has engines run containers: by its file and not by its
+    /// name; or by its name, where such a daemon started it (rke2 brings a kubelet of its own).
     pub(super) fn is_engine(&self, lineage: &Lineage, handle: Handle) -> bool {
-        lineage.image(handle).and_then(|image| self.engine_of(&image)).is_some()
+        match self.daemon(lineage, handle) {
+            Some(Recognised::ByIdentity(_)) => true,
+            Some(Recognised::ByName(_)) => {
+                let parent = lineage.line(handle).nth(1).and_then(|parent| self.daemon(lineage, parent));
+                let inside = lineage.entry(handle).and_then(|entry| lineage.container(entry.cgroup_id));
+                inside.is_none() && matches!(parent, Some(Recognised::ByIdentity(_)))
+            }
+            None => false,
+        }
     }
 
-    /// The engine that an image is, by its file and not by its name.
-    fn engine_of(&self, image: &Image<'_>) -> Option<&'static Tool> {
-        use crate::subject::tools::Recognised::ByIdentity;
-        match self.tools.recognise(image)? {
-            ByIdentity(tool) if tool.family == Family::ContainerDaemon => Some(tool),
-            _ => None,
-        }
+    fn daemon(&self, lineage: &Lineage, handle: Handle) -> Option<Recognised> {
+        let recognised = self.tools.recognise(&lineage.image(handle)?)?;
+        Some(recognised).filter(|one| one.tool().family == Family::ContainerDaemon)
     }
 }
 
 /// What is to be told of a request.
-fn findings(
-    now: u64,
-    engine: &str,
-    request: &EngineRequest,
-    requester: &Requester,
-    who: Who,
-) -> Vec<Finding> {
-    let from_container = requester.container.is_some();
+fn findings(now: u64, engine: &str, request: &EngineRequest, from_container: bool, who: Who) -> Vec<Finding> {
     let make = |rule: &'static Rule, service: Option<&ContainerService>| {
         let subject = match service {
             Some(service) => format!(

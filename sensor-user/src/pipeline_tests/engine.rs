@@ -221,6 +221,22 @@ fn what_an_engine_writes_is_told_with_its_client() {
 }
 
 #[test]
+fn what_an_engine_asks_another_one_for_says_nothing() {
+    let mut machine = machine();
+    let rke2 = machine.fork(init(), 700);
+    machine.exec(rke2, "/usr/local/bin/rke2", 71, &["rke2", "server"]);
+    let kubelet = machine.fork(rke2, 701);
+    machine.exec(kubelet, "/var/lib/rancher/rke2/data/v1/bin/kubelet", 72, &["kubelet"]);
+    machine.ask(kubelet, DOCKER_SOCKET, "/containers/create", ROOT);
+    assert!(machine.alerts().is_empty());
+    // The name alone does not help.
+    let other = machine.fork(shell(), 702);
+    machine.exec(other, "/tmp/kubelet", 73, &["kubelet"]);
+    machine.ask(other, DOCKER_SOCKET, "/containers/create", ROOT);
+    assert_eq!(machine.one().rule.id, "container.host-access.granted");
+}
+
+#[test]
 fn an_engine_that_listens_on_the_network() {
     let mut machine = machine();
     let dockerd = machine.fork(init(), 700);

@@ -1,9 +1,11 @@
-//! HTTP/1.1 requests (RFC 9112), as servers in Go read them: what clients send to an engine's socket.
+//! HTTP/1.1 requests (RFC 9112), as servers in Go read them: what clients send to an engine's socket. A connection that
+//! begins as one of HTTP/2, or goes over to it, is [`super::http2`]'s.
 //!
 //! A head is taken up line by line and a body piece by piece, so that neither has a length that must be kept. Go's
 //! server takes lines that end without a carriage return, folded header lines and absolute targets, and its handlers act
 //! as soon as a JSON value is whole, whatever length was announced: so does this reader.
 
+use super::http2::{Http2, PREFACE};
 use super::json::Balance;
 use super::stream::{Frame, MESSAGE_MAX, Protocol};
 
@@ -65,6 +67,7 @@ enum State {
     Body(Box<Coming>),
     Chunk(Box<Coming>),
     Trailer(Box<Coming>),
+    Second(Box<Http2>),
 }
 
 /// One client's side of a connection.
@@ -93,14 +96,22 @@ impl Protocol for Http {
                 },
                 other => other,
             },
+            State::Second(_) => Http2::frame(bytes),
         }
     }
 
     fn message(&mut self, bytes: &[u8], length: usize) -> Option<Request> {
         let cut = bytes.len() < length;
         match std::mem::take(&mut self.state) {
+            State::Second(mut second) => {
+                let request = second.message(bytes, length);
+                self.state = State::Second(second);
+                request
+            }
             State::Start => {
-                if let Some((method, target)) = request_line(bytes) {
+                if bytes == PREFACE {
+                    self.state = State::Second(Box::default());
+                } else if let Some((method, target)) = request_line(bytes) {
                     let request = Request { method, target, ..Request::default() };
                     self.state = State::Headers(Box::new(Coming { request, ..Coming::default() }));
                 }
@@ -174,7 +185,7 @@ impl Protocol for Http {
     fn abandoned(&mut self) -> Option<Request> {
         self.raw = false;
         match std::mem::take(&mut self.state) {
-            State::Start => None,
+            State::Start | State::Second(_) => None,
             State::Headers(coming) | State::Body(coming) | State::Chunk(coming) | State::Trailer(coming) => {
                 (!coming.given).then_some(Request { cut: true, ..coming.request })
             }
@@ -183,13 +194,19 @@ impl Protocol for Http {
 
     fn resynchronise(&mut self, bytes: &[u8]) -> Option<usize> {
         *self = Self::default();
-        find(bytes)
+        position(bytes, PREFACE).into_iter().chain(find(bytes)).min()
     }
 }
 
 impl Http {
     /// What stands where a request may begin.
     fn start(&self, bytes: &[u8]) -> Frame {
+        if bytes.starts_with(PREFACE) {
+            return Frame::Length(PREFACE.len());
+        }
+        if PREFACE.starts_with(bytes) {
+            return Frame::Unknown;
+        }
         if may_begin(bytes) {
             match line(bytes, LINE_MAX) {
                 Frame::Length(end) if request_line(&bytes[..end]).is_some() => return Frame::Length(end),
@@ -230,7 +247,7 @@ impl Coming {
         }
         let (name, value) = text.split_once(':').unwrap_or_default();
         self.header = name.to_ascii_lowercase();
-        self.value = value.trim().to_owned();
+        value.trim().clone_into(&mut self.value);
         true
     }
 

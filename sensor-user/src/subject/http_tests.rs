@@ -1,3 +1,5 @@
+use std::fmt::Write as _;
+
 use proptest::prelude::*;
 use sensor_common::record::{Header, IpcRecord, TaskContext};
 
@@ -45,7 +47,7 @@ fn a_request_in_one_write_and_byte_by_byte() {
         r#"{"Image":"box"}"#.to_owned(),
         false,
     );
-    assert_eq!(summary(&whole), [expected.clone()]);
+    assert_eq!(summary(&whole), std::slice::from_ref(&expected));
     let bytes: Vec<&[u8]> = text.as_bytes().chunks(1).collect();
     assert_eq!(summary(&sent(&bytes)), [expected]);
 }
@@ -152,7 +154,9 @@ proptest! {
         for body in &bodies {
             if chunked {
                 let (one, other) = body.split_at(body.len() / 2);
-                text += &format!("PUT /x HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{one}\r\n{:X}\r\n{other}\r\n0\r\n\r\n", one.len(), other.len());
+                let _infallible = write!(
+                    text,
+                    "PUT /x HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{one}\r\n{:X}\r\n{other}\r\n0\r\n\r\n", one.len(), other.len());
             } else {
                 text += &create(body);
             }
@@ -168,5 +172,26 @@ proptest! {
         let told: Vec<Vec<u8>> = sent(&pieces).into_iter().map(|one| one.body).collect();
         let expected: Vec<Vec<u8>> = bodies.iter().map(|body| body.as_bytes().to_vec()).collect();
         prop_assert_eq!(told, expected);
+    }
+}
+
+/// A frame of HTTP/2 (RFC 9113, section 4.1).
+fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![0, (payload.len() >> 8) as u8, payload.len() as u8, kind, flags, 0, 0, 0, 1];
+    bytes.extend_from_slice(payload);
+    bytes
+}
+
+#[test]
+fn a_connection_of_http_2_is_read_however_it_is_cut() {
+    // SETTINGS, HEADERS with `:method: POST` and a literal `:path: /s/Create`, DATA with a message of two bytes.
+    let headers = [&[0x83, 0x44, 9][..], b"/s/Create"].concat();
+    let text =
+        [PREFACE.to_vec(), frame(4, 0, &[]), frame(1, 4, &headers), frame(0, 1, b"\0\0\0\0\x02ab")].concat();
+    for size in [1, 5, 24, 1000] {
+        let pieces: Vec<&[u8]> = text.chunks(size).collect();
+        let requests = sent(&pieces);
+        assert_eq!(requests.len(), 1, "{size}");
+        assert_eq!((requests[0].target.as_str(), &requests[0].body[5..]), ("/s/Create", &b"ab"[..]));
     }
 }

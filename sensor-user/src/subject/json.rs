@@ -275,45 +275,50 @@ impl Reader<'_> {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Balance {
     depth: u32,
-    text: bool,
-    escaped: bool,
-    ended: bool,
-    other: bool,
+    at: At,
+}
+
+/// Where a [`Balance`] stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum At {
+    /// Outside of strings.
+    #[default]
+    Value,
+    Text,
+    /// Behind a backslash in a string.
+    Escape,
+    /// Behind the value.
+    End,
+    /// In what begins as neither object nor array.
+    Other,
 }
 
 impl Balance {
     /// Takes up the next byte.
     pub fn take(&mut self, byte: u8) {
-        if self.ended || self.other {
-            return;
-        }
-        if self.text {
-            match byte {
-                _ if self.escaped => self.escaped = false,
-                b'\\' => self.escaped = true,
-                b'"' => self.text = false,
-                _ => {}
+        self.at = match (self.at, byte) {
+            (At::Text, b'\\') => At::Escape,
+            (At::Text, b'"') => At::Value,
+            (At::Value, b'{' | b'[') => {
+                self.depth = self.depth.saturating_add(1);
+                At::Value
             }
-            return;
-        }
-        match byte {
-            b'{' | b'[' => self.depth = self.depth.saturating_add(1),
-            b'}' | b']' => {
+            (At::Value, b'}' | b']') => {
                 self.depth = self.depth.saturating_sub(1);
-                self.ended = self.depth == 0;
+                if self.depth == 0 { At::End } else { At::Value }
             }
-            b' ' | b'\t' | b'\r' | b'\n' => {}
-            b'"' => self.text = true,
-            // What begins otherwise is neither object nor array.
-            _ if self.depth == 0 => self.other = true,
-            _ => {}
-        }
+            (At::Escape, _) | (At::Value, b'"') => At::Text,
+            (At::Value, byte) if self.depth == 0 && !matches!(byte, b' ' | b'\t' | b'\r' | b'\n') => {
+                At::Other
+            }
+            (at, _) => at,
+        };
     }
 
     /// Whether the value is whole.
     #[must_use]
     pub fn ended(&self) -> bool {
-        self.ended
+        self.at == At::End
     }
 }
 
@@ -379,7 +384,9 @@ mod tests {
         fn any_bytes_are_borne(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let (_, whole) = read(&bytes);
             let mut balance = Balance::default();
-            bytes.iter().for_each(|byte| balance.take(*byte));
+            for byte in &bytes {
+                balance.take(*byte);
+            }
             let begins = bytes.iter().find(|byte| !byte.is_ascii_whitespace());
             if whole && matches!(begins, Some(b'{' | b'[')) {
                 prop_assert!(balance.ended());

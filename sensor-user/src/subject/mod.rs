@@ -4,6 +4,7 @@ pub mod adjacent;
 pub mod container;
 pub mod dbus;
 pub mod http;
+pub mod http2;
 pub mod json;
 pub mod name;
 pub mod part;

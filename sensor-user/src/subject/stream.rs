@@ -41,8 +41,7 @@ pub trait Protocol: Default + Clone {
     fn resynchronise(&mut self, bytes: &[u8]) -> Option<usize>;
 
     /// What can be said already of a message of `length`, of which `bytes` are there and the rest is waited for.
-    fn early(&mut self, bytes: &[u8], length: usize) -> Option<Self::Message> {
-        let _nothing_by_itself = (bytes, length);
+    fn early(&mut self, _bytes: &[u8], _length: usize) -> Option<Self::Message> {
         None
     }
 

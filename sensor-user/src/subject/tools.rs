@@ -108,6 +108,9 @@ pub static TOOLS: &[Tool] = &[
     tool("lxc", Family::ContainerTool),
     tool("incus", Family::ContainerTool),
     tool("systemd-nspawn", Family::ContainerTool),
+    tool("rke2", Family::ContainerDaemon),
+    tool("k0s", Family::ContainerDaemon),
+    tool("cri-dockerd", Family::ContainerDaemon),
 ];
 
 /// Directories in which a file of a tool's name is taken for that tool.

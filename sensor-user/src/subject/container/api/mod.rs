@@ -1,10 +1,12 @@
 //! What clients ask of container engines: from HTTP requests on an engine's socket to what is to run.
 //!
-//! - [`docker`]: the Docker Engine API (docs.docker.com/reference/api/engine), which podman offers too.
-//! - [`podman`]: podman's own (libpod; docs.podman.io, "Reference").
-//! - [`lxd`]: LXD's and Incus's (linuxcontainers.org/incus/docs/main/rest-api).
+//! - `docker`: the Docker Engine API (docs.docker.com/reference/api/engine), which podman offers too.
+//! - `podman`: podman's own (libpod; docs.podman.io, "Reference").
+//! - `grpc`: containerd's, and Kubernetes' runtime interface.
+//! - `lxd`: LXD's and Incus's (linuxcontainers.org/incus/docs/main/rest-api).
 
 mod docker;
+mod grpc;
 mod lxd;
 mod podman;
 
@@ -83,23 +85,32 @@ pub fn read(engine: &str, request: &Request) -> Option<EngineRequest> {
     if words.first().is_some_and(|word| is_version(word)) {
         words.remove(0);
     }
+    if let [service, method] = words[..] {
+        if service.contains(".v1") {
+            let read = grpc::read(service, method, &request.body)?;
+            return Some(finished(read, engine, line, request));
+        }
+    }
     let call = Call { method: &request.method, words: &words, query, body: &request.body };
-    let mut read = match words.first() {
+    let read = match words.first() {
         Some(&"libpod") => podman::read(&call),
         Some(&"1.0") => lxd::read(&call),
         _ => docker::read(&call),
     };
+    Some(finished(read, engine, line, request))
+}
+
+/// With what is the same for all engines.
+fn finished(mut read: EngineRequest, engine: &str, line: String, request: &Request) -> EngineRequest {
     read.services.truncate(SERVICES_MAX);
     read.volumes.truncate(SERVICES_MAX);
     for service in &mut read.services {
-        if service.engine.is_empty() {
-            engine.clone_into(&mut service.engine);
-        }
+        engine.clone_into(&mut service.engine);
         service.source = super::service::Source::Api;
     }
     read.line = line;
     read.incomplete |= request.cut;
-    Some(read)
+    read
 }
 
 /// A request taken apart.

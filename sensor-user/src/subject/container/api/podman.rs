@@ -10,7 +10,7 @@ pub(super) fn read(call: &Call<'_>) -> EngineRequest {
             let (body, whole) = call.json();
             let mut service = container(&body);
             if *what == "pods" {
-                service.verb = "pod create".to_owned();
+                "pod create".clone_into(&mut service.verb);
             }
             let named = |volume: &Json| volume.text("Name").map(str::to_owned);
             let volumes = body.items("volumes").filter_map(named).collect();

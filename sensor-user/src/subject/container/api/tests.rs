@@ -83,7 +83,7 @@ fn what_was_cut_is_used_as_far_as_it_goes() {
     let request = Request {
         method: "POST".into(),
         target: "/containers/create".into(),
-        body: CREATE[..CREATE.find("\"RestartPolicy").expect("one")].as_bytes().to_vec(),
+        body: CREATE.as_bytes()[..CREATE.find("\"RestartPolicy").expect("one")].to_vec(),
         cut: true,
     };
     let request = read("docker", &request).expect("a request");
