@@ -110,6 +110,7 @@ mod tests {
             " build-ebpf",
             " bench",
             " latency",
+            " containers",
             " matrix",
             " vm",
             " vm fetch",
