@@ -109,6 +109,7 @@ mod tests {
             " test",
             " build-ebpf",
             " bench",
+            " containers",
             " matrix",
             " fuzz",
             " vm",

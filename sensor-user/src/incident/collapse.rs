@@ -128,7 +128,7 @@ impl Collapse {
     pub fn identified(
         &mut self,
         id: &str,
-        identity: Option<&Box<ContainerIdentity>>,
+        identity: Option<&ContainerIdentity>,
         now: u64,
         out: &mut Vec<Alert>,
     ) {

@@ -32,14 +32,14 @@ impl Incident {
     }
 
     /// Names the containers of this id. Whether there is one.
-    fn identify(&mut self, id: &str, identity: Option<&Box<ContainerIdentity>>) -> bool {
+    fn identify(&mut self, id: &str, identity: Option<&ContainerIdentity>) -> bool {
         let client = self.actor.on_behalf_of.as_mut().and_then(|client| client.container.as_mut());
         let mut found = false;
         for container in self.actor.container.iter_mut().chain(client).filter(|container| container.id == id)
         {
             found = true;
             if let (None, Some(identity)) = (&container.identity, identity) {
-                container.identity = Some(identity.clone());
+                container.identity = Some(Box::new(identity.clone()));
             }
         }
         found
@@ -259,12 +259,7 @@ impl Held {
     }
 
     /// Names a container wherever it is; what waits for nothing else can go.
-    pub fn identified(
-        &mut self,
-        id: &str,
-        identity: Option<&Box<ContainerIdentity>>,
-        ready: &mut Vec<Incident>,
-    ) {
+    pub fn identified(&mut self, id: &str, identity: Option<&ContainerIdentity>, ready: &mut Vec<Incident>) {
         let mut complete = Vec::new();
         for (age, incident) in &mut self.by_age {
             self.bytes -= weight(incident);

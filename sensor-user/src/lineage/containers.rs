@@ -89,10 +89,10 @@ impl Containers {
     }
 
     /// What a container is; `None` where that is not known. It gets another turn before it leaves.
-    pub fn identity(&mut self, id: &str) -> Option<&Box<ContainerIdentity>> {
+    pub fn identity(&mut self, id: &str) -> Option<&ContainerIdentity> {
         let known = self.known.get_mut(id)?;
         known.used = true;
-        Some(&known.identity).filter(|identity| !identity.is_empty())
+        Some(&*known.identity).filter(|identity| !identity.is_empty())
     }
 
     /// Notes that a control group, whose path has no id, is that of a container.

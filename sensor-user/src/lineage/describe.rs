@@ -55,7 +55,7 @@ impl Lineage {
     /// The container that a control group belongs to, with its identity as far as that is known.
     pub fn container(&mut self, cgroup_id: u64) -> Option<Container> {
         let mut container = self.container_id(cgroup_id)?;
-        container.identity = self.containers.identity(&container.id).cloned();
+        container.identity = self.containers.identity(&container.id).cloned().map(Box::new);
         Some(container)
     }
 

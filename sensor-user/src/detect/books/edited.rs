@@ -180,22 +180,16 @@ fn compare(finding: &mut Finding, before: Option<&ContainerService>, after: Opti
         return finding.reason(0, "it is nothing that the engine would read");
     };
     let after = booked.service(Source::State);
-    match before {
-        Some(before) => {
-            let told = changes(before, &after);
-            if told.is_empty() {
-                finding.reason(-20, "it says what it said before");
-            } else {
-                weigh(&after, finding);
-            }
-            if let Some(unit) = &mut finding.unit {
-                unit.changes = told;
-            }
-        }
-        None => {
-            weigh(&after, finding);
-            finding.reason(0, "what it said before is not known");
-        }
+    let told = before.map(|before| changes(before, &after));
+    if told.as_ref().is_some_and(Vec::is_empty) {
+        finding.reason(-20, "it says what it said before");
+    } else {
+        weigh(&after, finding);
+    }
+    match (told, &mut finding.unit) {
+        (Some(told), Some(unit)) => unit.changes = told,
+        (None, _) => finding.reason(0, "what it said before is not known"),
+        (Some(_), None) => {}
     }
     finding.container_service =
         Some(ContainerService { verb: "keep".to_owned(), engine: "docker".to_owned(), ..after });

@@ -293,7 +293,7 @@ impl Detector {
         lineage.containers_mut().insert(id, lookup.booked.identity.clone());
         self.books.identified.push(id.to_owned());
         if !engines && lookup.why != Why::Identity {
-            self.unbooked(id, &lookup, bundle.map(|bundle| bundle.path), out);
+            Self::unbooked(id, &lookup, bundle.as_ref().map(|bundle| bundle.path.as_slice()), out);
         }
     }
 

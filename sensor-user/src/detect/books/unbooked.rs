@@ -68,8 +68,8 @@ impl Detector {
         let name = leaf.strip_suffix(".scope").unwrap_or(&leaf);
         // The runtimes' own names for a scope: `runc-ID.scope`, `crun-ID.scope`.
         let short = name.split_once('-').map(|(_, short)| short);
-        let known = [Some(name), short].into_iter().flatten();
-        let found = known.filter_map(|id| Some((id.to_owned(), self.books.by_hand.remove(id)?))).next();
+        let mut known = [Some(name), short].into_iter().flatten();
+        let found = known.find_map(|id| Some((id.to_owned(), self.books.by_hand.remove(id)?)));
         if let Some((id, tool)) = found {
             lineage.containers_mut().name_group(group, &id, tool);
         }
@@ -164,13 +164,7 @@ impl Detector {
     }
 
     /// Tells of a container that is in no engine's books.
-    pub(super) fn unbooked(
-        &mut self,
-        id: &str,
-        lookup: &Lookup,
-        bundle: Option<Vec<u8>>,
-        out: &mut impl FnMut(Finding),
-    ) {
+    pub(super) fn unbooked(id: &str, lookup: &Lookup, bundle: Option<&[u8]>, out: &mut impl FnMut(Finding)) {
         let mut service = lookup.booked.service(Source::Bundle);
         service.name.get_or_insert_with(|| id.to_owned());
         service.id.get_or_insert_with(|| id.to_owned());
@@ -188,7 +182,7 @@ impl Detector {
         weigh(&service, &mut finding);
         match &lookup.why {
             Why::ByHand { .. } => {
-                let bundle = bundle.as_deref().map(shown).unwrap_or_default();
+                let bundle = bundle.map(shown).unwrap_or_default();
                 finding.reason(0, format!("the bundle is {bundle}, and no engine called the runtime"));
                 if !lookup.booked.found && lookup.faults.is_empty() {
                     finding.reason(0, "the bundle was gone when it was looked at");

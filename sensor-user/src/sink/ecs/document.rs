@@ -3,10 +3,9 @@
 //! Names and types are those of ECS 9.3 (`generated/csv/fields.csv` of github.com/elastic/ecs); what ECS has no name
 //! for is under `svcsensor`. An absent value is left out, never null.
 
-use std::collections::BTreeMap;
-
 use serde::Serialize;
 
+use super::container::{Container, Orchestrator};
 use crate::detect::rule::Severity;
 use crate::subject::container::service::Source;
 use crate::subject::service::{Scope, UnitPart};
@@ -251,78 +250,6 @@ pub struct ActingUser<'a> {
     /// Effective user.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub effective: Option<User<'a>>,
-}
-
-/// `container.*`
-#[derive(Debug, Serialize)]
-#[cfg_attr(test, derive(JsonSchema))]
-pub struct Container<'a> {
-    /// 64 hexadecimal digits.
-    pub id: &'a str,
-    /// `docker`, `podman`, `containerd`, `cri-o`; of one started by hand the runtime.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub runtime: Option<&'a str>,
-    /// Its name.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub name: Option<&'a str>,
-    /// Its image.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub image: Option<Image<'a>>,
-    /// Its labels.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub labels: BTreeMap<&'a str, &'a str>,
-}
-
-/// `container.image.*`
-#[derive(Debug, Serialize)]
-#[cfg_attr(test, derive(JsonSchema))]
-pub struct Image<'a> {
-    /// Its name without the tag.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub name: Option<&'a str>,
-    /// Its tag.
-    #[serde(skip_serializing_if = "<[&str]>::is_empty")]
-    pub tag: Vec<&'a str>,
-    /// Its digest.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub hash: Option<ImageHash<'a>>,
-}
-
-/// `container.image.hash.*`
-#[derive(Debug, Serialize)]
-#[cfg_attr(test, derive(JsonSchema))]
-pub struct ImageHash<'a> {
-    /// `sha256:...`: digest, or the engine's id of the image.
-    pub all: [&'a str; 1],
-}
-
-/// `orchestrator.*`
-#[derive(Debug, Serialize)]
-#[cfg_attr(test, derive(JsonSchema))]
-pub struct Orchestrator<'a> {
-    /// `kubernetes` where there is a namespace; podman's pods have none.
-    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
-    pub kind: Option<&'static str>,
-    /// The pod's namespace.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub namespace: Option<&'a str>,
-    /// The pod.
-    pub resource: Resource<'a>,
-}
-
-/// `orchestrator.resource.*`
-#[derive(Debug, Serialize)]
-#[cfg_attr(test, derive(JsonSchema))]
-pub struct Resource<'a> {
-    /// Always `pod`.
-    #[serde(rename = "type")]
-    pub kind: &'static str,
-    /// Its name.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub name: Option<&'a str>,
-    /// Its uid.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub id: Option<&'a str>,
 }
 
 /// `host.*`

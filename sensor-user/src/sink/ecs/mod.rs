@@ -1,5 +1,6 @@
 //! An alert as a document of the Elastic Common Schema (<https://www.elastic.co/docs/reference/ecs>).
 
+mod container;
 mod document;
 
 use std::io;
@@ -14,6 +15,8 @@ use crate::lineage::actor;
 use crate::sink::text::{command_line, is_deceptive};
 use crate::subject::service;
 
+pub use self::container::{Container, Image, ImageHash, Orchestrator, Resource};
+use self::container::{container, orchestrator};
 pub use document::*;
 
 /// JSON schema (draft 2020-12) of [`Document`]. A later 1.x of `svcsensor.schema_version` may add properties.
@@ -275,45 +278,6 @@ fn marks(process: &actor::Process) -> Marks {
 
 fn line<'a>(alert: &'a Alert, processes: &'a [actor::Process]) -> Vec<Ancestor<'a>> {
     processes.iter().map(|own| Ancestor { process: process(alert, own), marks: marks(own) }).collect()
-}
-
-fn container(container: &actor::Container) -> Container<'_> {
-    let identity = container.identity.as_deref();
-    Container {
-        id: &container.id,
-        runtime: container.runtime.as_deref(),
-        name: identity.and_then(|identity| identity.name.as_deref()),
-        image: identity.and_then(image),
-        labels: identity
-            .map(|identity| identity.labels.iter().map(|(key, value)| (&**key, &**value)).collect())
-            .unwrap_or_default(),
-    }
-}
-
-/// An image's reference is `NAME[:TAG][@DIGEST]`; a colon before a slash belongs to the registry's port
-/// (distribution/reference).
-fn image(identity: &actor::ContainerIdentity) -> Option<Image<'_>> {
-    let reference = identity.image.as_deref().map(|image| image.split('@').next().unwrap_or(image));
-    let (name, tag) = match reference.and_then(|reference| reference.rsplit_once(':')) {
-        Some((name, tag)) if !tag.contains('/') => (Some(name), Some(tag)),
-        _ => (reference, None),
-    };
-    let hash = identity.digest.as_deref().map(|digest| ImageHash { all: [digest] });
-    (name.is_some() || hash.is_some()).then_some(Image {
-        name: name.filter(|name| !name.is_empty()),
-        tag: tag.into_iter().collect(),
-        hash,
-    })
-}
-
-fn orchestrator(container: &actor::Container) -> Option<Orchestrator<'_>> {
-    let identity = container.identity.as_deref()?;
-    let (name, id) = (identity.pod.as_deref(), identity.pod_uid.as_deref());
-    (name.is_some() || id.is_some()).then(|| Orchestrator {
-        kind: identity.namespace.is_some().then_some("kubernetes"),
-        namespace: identity.namespace.as_deref(),
-        resource: Resource { kind: "pod", name, id },
-    })
 }
 
 fn svcsensor(alert: &Alert) -> Svcsensor<'_> {

@@ -2,6 +2,7 @@ use schemars::Schema;
 use schemars::transform::Transform as _;
 use serde_json::{Value, json};
 
+use super::container::image;
 use super::*;
 use crate::sink::sample;
 

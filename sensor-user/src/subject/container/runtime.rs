@@ -61,20 +61,16 @@ pub fn parse<'a>(arguments: impl Iterator<Item = &'a [u8]>) -> Option<Start<'a>>
             }
             continue;
         }
-        match verb {
-            None => {
-                verb = Some(match argument {
-                    b"run" => "run",
-                    b"create" => "create",
-                    b"restore" => "restore",
-                    _ => return None,
-                });
-            }
-            Some(_) => {
-                id = std::str::from_utf8(argument).ok();
-                break;
-            }
+        if verb.is_some() {
+            id = std::str::from_utf8(argument).ok();
+            break;
         }
+        verb = Some(match argument {
+            b"run" => "run",
+            b"create" => "create",
+            b"restore" => "restore",
+            _ => return None,
+        });
     }
     Some(Start { verb: verb?, id: id.filter(|id| !id.is_empty() && id.len() <= 1024)?, bundle })
 }

@@ -122,7 +122,9 @@ pub fn host_config(json: &[u8], booked: &mut Booked) -> bool {
                 }
             }
             "Devices" => {
-                value::<Vec<Device>>(text).iter().for_each(|device| option(service, "device", &device.host))
+                for device in value::<Vec<Device>>(text) {
+                    option(service, "device", &device.host);
+                }
             }
             _ => {}
         }
