@@ -152,7 +152,7 @@ impl Detector {
         let mut requests = Vec::new();
         self.engines.connections.feed(event, &mut |request| requests.extend(api::read(engine, &request)));
         let entry = lineage.entry(handle);
-        let inside = entry.is_some_and(|entry| lineage.container(entry.cgroup_id).is_some());
+        let inside = entry.is_some_and(|entry| lineage.is_in_container(entry.cgroup_id));
         for mut request in requests {
             self.resolve_volumes(&mut request);
             // What an engine asks another one for, it does for its own clients.
@@ -227,8 +227,9 @@ impl Detector {
             Some(Recognised::ByIdentity(_)) => true,
             Some(Recognised::ByName(_)) => {
                 let parent = lineage.line(handle).nth(1).and_then(|parent| self.daemon(lineage, parent));
-                let inside = lineage.entry(handle).and_then(|entry| lineage.container(entry.cgroup_id));
-                inside.is_none() && matches!(parent, Some(Recognised::ByIdentity(_)))
+                let inside =
+                    lineage.entry(handle).is_some_and(|entry| lineage.is_in_container(entry.cgroup_id));
+                !inside && matches!(parent, Some(Recognised::ByIdentity(_)))
             }
             None => false,
         }

@@ -112,6 +112,11 @@ impl Lineage {
         &mut self.containers
     }
 
+    /// Whether a control group is a container's.
+    pub fn is_in_container(&self, cgroup_id: u64) -> bool {
+        self.cgroups.path(cgroup_id).is_some_and(|path| cgroup::container(path).is_some())
+    }
+
     /// The name of a user.
     pub fn user_name(&self, uid: u32) -> Option<&str> {
         self.users.get(&uid).map(String::as_str)
