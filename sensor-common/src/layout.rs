@@ -41,12 +41,16 @@ kernel_layout! {
     inode_size = "inode.i_size", true;
     inode_uid = "inode.i_uid", true;
     inode_gid = "inode.i_gid", true;
+    /// The first of the inode's names.
+    inode_aliases = "inode.i_dentry.first", false;
     sb_dev = "super_block.s_dev", true;
     dentry_sb = "dentry.d_sb", true;
     dentry_parent = "dentry.d_parent", true;
     dentry_inode = "dentry.d_inode", true;
     dentry_name = "dentry.d_name.name", true;
     dentry_name_len = "dentry.d_name.len", true;
+    /// Where the list of [`Self::inode_aliases`] runs through a name.
+    dentry_alias = "dentry.d_u.d_alias", false;
     path_dentry = "path.dentry", true;
     path_mnt = "path.mnt", true;
     vfsmount_root = "vfsmount.mnt_root", true;
@@ -136,7 +140,10 @@ pub struct KernelFacts {
     pub iter_iovec: u32,
     /// `ITER_UBUF`: one buffer in the sender's memory; [`ABSENT`] before 6.0.
     pub iter_ubuf: u32,
+    /// 1 where the file that overlayfs opens in a layer has the layer's path (fs/open.c, `backing_file_open`;
+    /// since 6.7), not that of the merged tree with the layer's inode (`open_with_fake_path`).
+    pub layers_have_paths: u32,
 }
 
 const _: () = assert!(size_of::<KernelLayout>() == 4 * KernelLayout::FIELDS.len());
-const _: () = assert!(size_of::<KernelFacts>() == 24);
+const _: () = assert!(size_of::<KernelFacts>() == 28);

@@ -25,6 +25,7 @@ pub static FACTS: KernelFacts = KernelFacts {
     unix_sock_helper: 0,
     iter_iovec: 0,
     iter_ubuf: 0,
+    layers_have_paths: 0,
 };
 
 /// The thread whose opens are to be learned from; `u32::MAX` for none. Not 0, so that it lies in `.data` by itself:
@@ -162,6 +163,12 @@ pub fn probe<T: Copy>(base: Address, offset: usize) -> T {
         bpf_probe_read_kernel((&raw mut value).cast(), size_of::<T>() as u32, base.wrapping_byte_add(offset));
     }
     value
+}
+
+/// Reads a field: directly where the pointer is typed, else by helper.
+#[inline(always)]
+pub fn read<const TYPED: bool, T: Copy>(base: Address, offset: usize) -> T {
+    if TYPED { load(base, offset) } else { probe(base, offset) }
 }
 
 /// The value, about which the compiler knows nothing any more: a bound checked after this is checked in the register

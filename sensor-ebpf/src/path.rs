@@ -7,7 +7,7 @@ use sensor_common::watch::{self, CHILD_NAME, ChildKey, WatchKey, WatchValue, blo
 
 use crate::diagnostics;
 use crate::kernel::{
-    self, Address, Bloom, CHILDREN, FAR, FILES, NEAR, WATCHES, forgotten, load, offset, opaque,
+    self, Address, Bloom, CHILDREN, FAR, FILES, NEAR, WATCHES, forgotten, load, offset, opaque, read,
 };
 
 /// How an object is watched.
@@ -79,27 +79,27 @@ pub fn admit_far(number: u64, device: u32) {
 
 /// The identity of an inode.
 #[inline(always)]
-pub fn key_of(inode: Address, number: u64) -> WatchKey {
-    let superblock: Address = load(inode, offset!(inode_sb));
-    WatchKey { inode: number, device: load(superblock, offset!(sb_dev)), reserved: 0 }
+pub fn key_of<const TYPED: bool>(inode: Address, number: u64) -> WatchKey {
+    let superblock: Address = read::<TYPED, _>(inode, offset!(inode_sb));
+    WatchKey { inode: number, device: read::<TYPED, _>(superblock, offset!(sb_dev)), reserved: 0 }
 }
 
 /// The watch map's entry for this very inode: number, device and generation agree.
 #[inline(always)]
-pub fn watched(key: &WatchKey, inode: Address) -> Option<WatchValue> {
+pub fn watched<const TYPED: bool>(key: &WatchKey, inode: Address) -> Option<WatchValue> {
     // SAFETY: an element that is replaced meanwhile shows an old or a new value of plain integers.
     let value = unsafe { *WATCHES.get(key)? };
     let same = value.generation == watch::ANY_GENERATION
-        || value.generation == load::<u32>(inode, offset!(inode_generation));
+        || value.generation == read::<TYPED, u32>(inode, offset!(inode_generation));
     same.then_some(value)
 }
 
 /// What the map of files says of this very inode.
 #[inline(always)]
-pub fn remembered(key: &WatchKey, inode: Address) -> Option<WatchValue> {
+pub fn remembered<const TYPED: bool>(key: &WatchKey, inode: Address) -> Option<WatchValue> {
     // SAFETY: as in `watched`.
     let value = unsafe { *FILES.get(key)? };
-    (value.generation == load::<u32>(inode, offset!(inode_generation))).then_some(value)
+    (value.generation == read::<TYPED, u32>(inode, offset!(inode_generation))).then_some(value)
 }
 
 /// The watch of which `dentry` itself is an anchor, in the form of a match by [`watch::ANCHOR`].
@@ -107,9 +107,9 @@ pub fn remembered(key: &WatchKey, inode: Address) -> Option<WatchValue> {
 pub fn anchor(dentry: Address) -> Found {
     let inode: Address = load(dentry, offset!(dentry_inode));
     if !inode.is_null() {
-        let key = key_of(inode, load(inode, offset!(inode_ino)));
+        let key = key_of::<true>(inode, load(inode, offset!(inode_ino)));
         if is_near(&key) {
-            if let Some(value) = watched(&key, inode) {
+            if let Some(value) = watched::<true>(&key, inode) {
                 return Found { watch: value.watch, matched: value.flags & watch::ANCHOR, levels: 0 };
             }
         }
@@ -123,7 +123,7 @@ pub fn anchor(dentry: Address) -> Found {
 /// bind mount, chroot or namespace the object was reached.
 #[inline(always)]
 pub fn find(dentry: Address) -> Found {
-    if may_be_watched(dentry) { walk(dentry) } else { Found::NOTHING }
+    if may_be_watched(dentry) { walk::<true>(dentry) } else { Found::NOTHING }
 }
 
 /// Whether a walk can find anything: it asks the filters alone.
@@ -186,24 +186,24 @@ fn cut() {
 
 /// [`find`] without asking the filters first.
 #[inline(always)]
-pub fn walk(dentry: Address) -> Found {
-    Found::unpacked(walked(dentry))
+pub fn walk<const TYPED: bool>(dentry: Address) -> Found {
+    Found::unpacked(walked::<TYPED>(dentry))
 }
 
 /// [`Found::packed`] of what a walk finds. A function of its own, since it is rarely called.
 #[inline(never)]
-fn walked(dentry: Address) -> u64 {
+fn walked<const TYPED: bool>(dentry: Address) -> u64 {
     let (inode_at, number_at, parent_at) =
         (offset!(dentry_inode), offset!(inode_ino), offset!(dentry_parent));
     let mut here = dentry;
     let mut child = dentry;
     let mut single = Found::NOTHING.packed();
     for level in 0..WALK_LEVELS as u32 {
-        let inode: Address = load(here, inode_at);
+        let inode: Address = read::<TYPED, _>(here, inode_at);
         if !inode.is_null() {
-            let key = key_of(inode, load(inode, number_at));
+            let key = key_of::<TYPED>(inode, read::<TYPED, _>(inode, number_at));
             if is_near(&key) {
-                let found = examine(inode, &key, child, level);
+                let found = examine::<TYPED>(inode, &key, child, level);
                 if found.matched == watch::FILE {
                     single = found.packed();
                 } else if found.matched != 0 {
@@ -211,7 +211,7 @@ fn walked(dentry: Address) -> u64 {
                 }
             }
         }
-        let parent: Address = load(here, parent_at);
+        let parent: Address = read::<TYPED, _>(here, parent_at);
         if parent == here {
             return single;
         }
@@ -224,10 +224,10 @@ fn walked(dentry: Address) -> u64 {
 
 /// What the maps say of the inode at one level of a walk, `child` being the dentry one level below.
 #[inline(always)]
-fn examine(inode: Address, key: &WatchKey, child: Address, level: u32) -> Found {
-    let Some(value) = watched(key, inode) else {
+fn examine<const TYPED: bool>(inode: Address, key: &WatchKey, child: Address, level: u32) -> Found {
+    let Some(value) = watched::<TYPED>(key, inode) else {
         if level == 0 {
-            if let Some(file) = remembered(key, inode) {
+            if let Some(file) = remembered::<TYPED>(key, inode) {
                 return Found { watch: file.watch, matched: watch::FILE, levels: WALK_LEVELS as u32 };
             }
         }
@@ -242,7 +242,7 @@ fn examine(inode: Address, key: &WatchKey, child: Address, level: u32) -> Found 
     }
     if value.flags & watch::ANCHOR != 0 {
         let mut named = ChildKey { parent: *key, name: zeroes() };
-        let name: Address = load(child, offset!(dentry_name));
+        let name: Address = read::<TYPED, _>(child, offset!(dentry_name));
         // SAFETY: the destination is a local of the size given; the helper checks the source.
         unsafe { bpf_probe_read_kernel_str(named.name.as_mut_ptr().cast(), CHILD_NAME as u32, name) };
         // SAFETY: as in `watched`.
@@ -286,18 +286,18 @@ pub struct Cursor {
 /// Copies `levels` names from `dentry` upward, each with its NUL. `LIMIT` is the greatest offset at which one more
 /// name still fits.
 #[inline(always)]
-pub fn copy_path<const LIMIT: usize>(cursor: &mut Cursor, dentry: Address, levels: u32) {
+pub fn copy_path<const TYPED: bool, const LIMIT: usize>(cursor: &mut Cursor, dentry: Address, levels: u32) {
     let (parent_at, name_at) = (offset!(dentry_parent), offset!(dentry_name));
     let mut here = dentry;
     for level in 0..WALK_LEVELS as u32 {
         if level >= levels {
             return;
         }
-        let parent: Address = load(here, parent_at);
+        let parent: Address = read::<TYPED, _>(here, parent_at);
         if parent == here {
             return;
         }
-        let name: Address = load(here, name_at);
+        let name: Address = read::<TYPED, _>(here, name_at);
         if !append_name::<LIMIT>(cursor, name) {
             return;
         }

@@ -210,7 +210,7 @@ fn layout(btf: &Btf) -> Result<Vec<u32>, BtfError> {
 }
 
 /// [`sensor_common::layout::KernelFacts`], field by field.
-fn facts(backend: Backend, btf: &Btf, options: &Options) -> [u32; 6] {
+fn facts(backend: Backend, btf: &Btf, options: &Options) -> [u32; 7] {
     let function = if backend == Backend::Lsm { "bpf_lsm_inode_setattr" } else { "security_inode_setattr" };
     let dentry = btf
         .arguments(function)
@@ -226,6 +226,7 @@ fn facts(backend: Backend, btf: &Btf, options: &Options) -> [u32; 6] {
         u32::from(unix_sock),
         form("ITER_IOVEC"),
         form("ITER_UBUF"),
+        u32::from(btf.has_function("backing_file_user_path")),
     ]
 }
 

@@ -99,7 +99,8 @@ fn hooks(backend: Backend, results: &mut Results) -> Result<()> {
         }
     }
     filesystems::prepare_overlay()?;
-    paths.push(filesystems::OVERLAY_WATCHED.to_owned());
+    filesystems::prepare_layer()?;
+    paths.extend([filesystems::OVERLAY_WATCHED, filesystems::LAYER_WATCHED].map(str::to_owned));
     let start = Instant::now();
     let mut sensor = Sensor::start(backend, &paths, None)?;
     results.say(format_args!("{} is in place after {:.1} s", backend.name(), start.elapsed().as_secs_f32()));
@@ -109,6 +110,7 @@ fn hooks(backend: Backend, results: &mut Results) -> Result<()> {
         disk.run(&mut sensor, results, &everywhere);
     }
     filesystems::run_overlay(&mut sensor, results);
+    filesystems::run_layer(&mut sensor, results)?;
     process::run_all(&mut sensor, results);
     context::run_all(&mut sensor, results);
     sensor.drain(|_| {});
