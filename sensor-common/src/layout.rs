@@ -49,6 +49,10 @@ kernel_layout! {
     dentry_inode = "dentry.d_inode", true;
     dentry_name = "dentry.d_name.name", true;
     dentry_name_len = "dentry.d_name.len", true;
+    /// Room for a name of up to [`crate::limits::INLINE_NAME`] bytes, until 6.14.
+    dentry_inline_name = "dentry.d_iname", false;
+    /// The same since.
+    dentry_short_name = "dentry.d_shortname", false;
     /// Where the list of [`Self::inode_aliases`] runs through a name.
     dentry_alias = "dentry.d_u.d_alias", false;
     path_dentry = "path.dentry", true;
@@ -143,7 +147,33 @@ pub struct KernelFacts {
     /// 1 where the file that overlayfs opens in a layer has the layer's path (fs/open.c, `backing_file_open`;
     /// since 6.7), not that of the merged tree with the layer's inode (`open_with_fake_path`).
     pub layers_have_paths: u32,
+    /// 1 where the fields of [`usual`] lie as said there.
+    pub usual_layout: u32,
+}
+
+/// Where the fields that nearly every write has read lie on 64-bit kernels from 5.10 to 7.3 at least. With these offsets
+/// in the instructions, instead of in registers, each level of a path costs a tenth less.
+pub mod usual {
+    macro_rules! usual {
+        ($($(#[$doc:meta])* $field:ident = $offset:literal at $($path:literal)|+;)*) => {
+            $($(#[$doc])* #[doc = concat!($("`", $path, "` "),+)] pub const $field: usize = $offset;)*
+
+            /// Each as its names, of which a kernel has one, and its offset.
+            pub const FIELDS: &[(&[&str], usize)] = &[$((&[$($path),+], $offset)),*];
+        };
+    }
+
+    usual! {
+        DENTRY_PARENT = 24 at "dentry.d_parent";
+        DENTRY_NAME_LEN = 36 at "dentry.d_name.len";
+        DENTRY_INODE = 48 at "dentry.d_inode";
+        DENTRY_INLINE_NAME = 56 at "dentry.d_iname" | "dentry.d_shortname";
+        DENTRY_SB = 104 at "dentry.d_sb";
+        INODE_SB = 40 at "inode.i_sb";
+        INODE_INO = 64 at "inode.i_ino";
+        SB_DEV = 16 at "super_block.s_dev";
+    }
 }
 
 const _: () = assert!(size_of::<KernelLayout>() == 4 * KernelLayout::FIELDS.len());
-const _: () = assert!(size_of::<KernelFacts>() == 28);
+const _: () = assert!(size_of::<KernelFacts>() == 32);

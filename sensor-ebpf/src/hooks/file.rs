@@ -12,7 +12,9 @@ use crate::diagnostics;
 use crate::emit;
 use crate::kernel::{self, Address, FILES, LEARNED, LEARNER, WATCHES, load, offset, read};
 use crate::layers;
-use crate::path::{self, Cursor, Found, admit_far, admit_near, is_near, key_of, remembered, watched};
+use crate::path::{
+    self, Cursor, Found, admit_far, admit_near, is_near, key_of, key_of_closed, remembered, watched,
+};
 use crate::task;
 
 /// `FMODE_WRITE` (include/linux/fs.h).
@@ -214,16 +216,18 @@ pub fn open(file: Address) {
     let dentry: Address = load(file, offset!(file_dentry));
     let alias = layers::alias_of(file, dentry);
     if alias.is_null() {
-        opened::<true>(file, dentry, path::find(dentry), mode);
+        opened::<true>(file, dentry, path::find(dentry));
     } else {
-        opened::<false>(file, alias, path::walk::<false>(alias), mode);
+        opened::<false>(file, alias, path::walk::<false>(alias));
     }
 }
 
 /// A file whose name is `dentry` is opened for writing.
 #[inline(always)]
-fn opened<const TYPED: bool>(file: Address, dentry: Address, found: Found, mode: u32) {
+fn opened<const TYPED: bool>(file: Address, dentry: Address, found: Found) {
     if found.matched != 0 {
+        // Read again, which costs less than to keep it for the many files that are not watched.
+        let mode: u32 = load(file, offset!(file_mode));
         remember(load(file, offset!(file_inode)), &found);
         let opened_with: u32 = load(file, offset!(file_flags));
         let mut report = Report::of(kind::FILE_OPEN_WRITE, dentry, found, opened_with as u64);
@@ -250,8 +254,8 @@ fn learn(inode: Address) {
     let count = unsafe { (*learned).count };
     if count == watch::ADMIT {
         // SAFETY: as above.
-        let identity = unsafe { (*learned).identities[0] };
-        admit_far(identity.inode, identity.device);
+        let [object, how] = unsafe { (*learned).identities };
+        admit_far(&object, &how);
         // SAFETY: as above.
         unsafe { (*learned).count = 0 };
         return;
@@ -282,7 +286,7 @@ pub fn close(file: Address) {
     if inode.is_null() {
         return;
     }
-    let key = key_of::<true>(inode, load(inode, offset!(inode_ino)));
+    let key = key_of_closed(inode);
     if !is_near(&key) {
         return;
     }
