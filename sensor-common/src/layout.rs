@@ -41,12 +41,20 @@ kernel_layout! {
     inode_size = "inode.i_size", true;
     inode_uid = "inode.i_uid", true;
     inode_gid = "inode.i_gid", true;
+    /// The first of the inode's names.
+    inode_aliases = "inode.i_dentry.first", false;
     sb_dev = "super_block.s_dev", true;
     dentry_sb = "dentry.d_sb", true;
     dentry_parent = "dentry.d_parent", true;
     dentry_inode = "dentry.d_inode", true;
     dentry_name = "dentry.d_name.name", true;
     dentry_name_len = "dentry.d_name.len", true;
+    /// Room for a name of up to [`crate::limits::INLINE_NAME`] bytes, until 6.14.
+    dentry_inline_name = "dentry.d_iname", false;
+    /// The same since.
+    dentry_short_name = "dentry.d_shortname", false;
+    /// Where the list of [`Self::inode_aliases`] runs through a name.
+    dentry_alias = "dentry.d_u.d_alias", false;
     path_dentry = "path.dentry", true;
     path_mnt = "path.mnt", true;
     vfsmount_root = "vfsmount.mnt_root", true;
@@ -136,7 +144,36 @@ pub struct KernelFacts {
     pub iter_iovec: u32,
     /// `ITER_UBUF`: one buffer in the sender's memory; [`ABSENT`] before 6.0.
     pub iter_ubuf: u32,
+    /// 1 where the file that overlayfs opens in a layer has the layer's path (fs/open.c, `backing_file_open`;
+    /// since 6.7), not that of the merged tree with the layer's inode (`open_with_fake_path`).
+    pub layers_have_paths: u32,
+    /// 1 where the fields of [`usual`] lie as said there.
+    pub usual_layout: u32,
+}
+
+/// Where the fields that nearly every write has read lie on 64-bit kernels from 5.10 to 7.3 at least. With these offsets
+/// in the instructions, instead of in registers, each level of a path costs a tenth less.
+pub mod usual {
+    macro_rules! usual {
+        ($($(#[$doc:meta])* $field:ident = $offset:literal at $($path:literal)|+;)*) => {
+            $($(#[$doc])* #[doc = concat!($("`", $path, "` "),+)] pub const $field: usize = $offset;)*
+
+            /// Each as its names, of which a kernel has one, and its offset.
+            pub const FIELDS: &[(&[&str], usize)] = &[$((&[$($path),+], $offset)),*];
+        };
+    }
+
+    usual! {
+        DENTRY_PARENT = 24 at "dentry.d_parent";
+        DENTRY_NAME_LEN = 36 at "dentry.d_name.len";
+        DENTRY_INODE = 48 at "dentry.d_inode";
+        DENTRY_INLINE_NAME = 56 at "dentry.d_iname" | "dentry.d_shortname";
+        DENTRY_SB = 104 at "dentry.d_sb";
+        INODE_SB = 40 at "inode.i_sb";
+        INODE_INO = 64 at "inode.i_ino";
+        SB_DEV = 16 at "super_block.s_dev";
+    }
 }
 
 const _: () = assert!(size_of::<KernelLayout>() == 4 * KernelLayout::FIELDS.len());
-const _: () = assert!(size_of::<KernelFacts>() == 24);
+const _: () = assert!(size_of::<KernelFacts>() == 32);

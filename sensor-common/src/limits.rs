@@ -11,6 +11,10 @@ pub const NAME_MAX: usize = 255;
 /// Room that the copy of one more path component needs: a name and its NUL.
 pub const COMPONENT_MAX: usize = NAME_MAX + 1;
 
+/// Bytes of a name that a dentry has room for, its NUL included: at least so many on 64-bit kernels (`DNAME_INLINE_LEN`,
+/// include/linux/dcache.h; 40 since 6.12). A longer name lies elsewhere.
+pub const INLINE_NAME: usize = 32;
+
 /// Bytes of argv that an exec record carries at most; beyond them `flags::ARGS_TRUNCATED` is set.
 pub const ARGS_MAX: usize = 4096;
 
@@ -23,8 +27,9 @@ pub const EXTRA_MAX: usize = 512;
 /// Bytes of each Bloom filter over watched objects: with 1,000 watched objects, 1.5% of the others pass it.
 pub const BLOOM_BYTES: usize = 1 << 16;
 
-/// Entries of the watch map: directories, anchors and the single files that userspace names.
-pub const WATCH_ENTRIES: usize = 16_384;
+/// Entries of the watch map: directories, anchors and the single files that userspace names. A thousand users who each
+/// have everything that the default list watches in a home take half. The map takes 1 MiB, and memory for what is in it.
+pub const WATCH_ENTRIES: usize = 65_536;
 
 /// Entries of the map of files that the programs came upon; the least recently used make room.
 pub const FILE_ENTRIES: usize = 8192;
@@ -32,11 +37,12 @@ pub const FILE_ENTRIES: usize = 8192;
 /// Processes with several threads that may be ending at one moment.
 pub const EXIT_ENTRIES: usize = 1024;
 
-/// Entries of the map of named children.
-pub const CHILD_ENTRIES: usize = 4096;
+/// Entries of the map of named children; as for [`WATCH_ENTRIES`].
+pub const CHILD_ENTRIES: usize = 65_536;
 
-/// Entries of the map of sockets: configured listeners, each per directory identity.
-pub const SOCKET_ENTRIES: usize = 1024;
+/// Entries of the map of sockets: configured listeners, each per directory identity. A thousand users who are logged in
+/// take half.
+pub const SOCKET_ENTRIES: usize = 8192;
 
 /// Bytes of what is sent to a watched socket that one record carries at most, in four sizes; beyond the last
 /// [`crate::record::flags::DATA_TRUNCATED`] is set. Most of what a service manager itself tells a bus fits the first.

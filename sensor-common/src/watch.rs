@@ -115,19 +115,28 @@ pub struct LearnedIdentity {
 }
 
 /// [`Learned::count`] as userspace sets it to have the first identity, which it learned earlier, entered into the far
-/// filter instead of learning: with [`SUBTREE`], or before a named child becomes [`PENDING`]. The program sets it to 0.
+/// filter instead of learning; the program sets it to 0. The second identity says as what: its `device` is [`ALL_BELOW`],
+/// for a [`SUBTREE`], or [`BY_NAME`], before the child whose [`name_hash`] is its `inode` becomes [`PENDING`].
 pub const ADMIT: u32 = u32::MAX;
+
+/// In the far filter: what lies below at any depth may be watched, if one comes there through one of some children, of
+/// whom the filter of names knows.
+pub const BY_NAME: u8 = 1;
+/// In the far filter: it may be, whichever way. Greater than [`BY_NAME`], so that one comparison tells.
+pub const ALL_BELOW: u8 = 2;
 
 /// Index into a Bloom filter, a byte per position, for the lower half of an inode number and what [`bloom_seed`] makes
 /// of its device. Where the byte is 0, no watched object is this one.
 ///
-/// There are two filters. The near one has every watched object, and is asked about an object and its parent. The far
+/// There are three filters. The near one has every watched object, and is asked about an object and its parent. The far
 /// one, asked from there on up, has those through which anything at any depth can be watched: [`SUBTREE`], and anchors
-/// with a [`PENDING`] child. So a walk passes other anchors, such as the root directory, at the price of any directory.
-/// An object is in its filter before an entry of a map makes it watched, and stays in it for good.
+/// with a [`PENDING`] child. Of the latter the filter of names has each such child, at [`name_position`]: so only a path through a child of that very name is walked, and one through its
+/// neighbours, of which the root directory and homes have many, passes at the price of a second look. An object is in its
+/// filter before an entry of a map makes it watched, and stays in it for good.
 ///
 /// Bytes, because a byte is set by a plain store: 5.10 has no atomic OR for BPF programs (added in 5.12), and a lost
-/// bit would be a lost watch. Only kernel programs write them.
+/// bit would be a lost watch. Only kernel programs write them; the two bits of the far one, only in the one thread that
+/// learns.
 #[must_use]
 #[expect(
     clippy::inline_always,
@@ -138,6 +147,46 @@ pub fn bloom_position(inode: u32, seed: u32) -> usize {
     // Fibonacci hashing: consecutive inode numbers land far apart. In 32 bits, since that is the longest factor that a
     // BPF instruction has room for: with 64, each level of a walk takes an instruction more.
     ((inode ^ seed).wrapping_mul(0x9e37_79b1) >> 16) as usize & (crate::limits::BLOOM_BYTES - 1)
+}
+
+/// Index into the filter of names, for a name's [`name_hash`] and its anchor's [`bloom_position`].
+#[must_use]
+#[expect(clippy::inline_always, reason = "as for `bloom_position`")]
+#[inline(always)]
+pub fn name_position(hash: u32, anchor: usize) -> usize {
+    bloom_position(hash, anchor as u32)
+}
+
+/// A name in as few instructions as tell `containers` from `containerd`: of its `length` bytes the first eight and the
+/// second, as little-endian words. What follows a shorter name in them does not count. Names that find no room in a dentry
+/// are all the same.
+#[must_use]
+#[expect(clippy::inline_always, reason = "as for `bloom_position`")]
+#[inline(always)]
+pub fn name_hash(length: u32, first: u64, second: impl FnOnce() -> u64) -> u32 {
+    // Shifts what does not belong to the name out; eight bytes by nothing.
+    let cut = |word: u64, bytes: u32| word.wrapping_shl(bytes.wrapping_mul(8).wrapping_neg());
+    let word = if length <= 8 {
+        cut(first, length)
+    } else if length < 16 {
+        first ^ cut(second(), length)
+    } else if length < crate::limits::INLINE_NAME as u32 {
+        first ^ second()
+    } else {
+        u64::MAX
+    };
+    (word.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u32
+}
+
+/// [`name_hash`] of a name in userspace.
+#[must_use]
+pub fn hash_of_name(name: &[u8]) -> u32 {
+    let mut words = [0; 16];
+    for (to, from) in words.iter_mut().zip(name) {
+        *to = *from;
+    }
+    let words = u128::from_le_bytes(words);
+    name_hash(name.len() as u32, words as u64, || (words >> 64) as u64)
 }
 
 /// What tells filesystems apart in [`bloom_position`], from a [`WatchKey::device`]. Every tmpfs counts its inodes from 1:
@@ -176,5 +225,37 @@ mod tests {
         seen.sort_unstable();
         assert!(seen.windows(2).all(|pair| pair[0] != pair[1]), "neighbours do not collide");
         assert!(bloom_position(u32::MAX, bloom_seed(u32::MAX)) < crate::limits::BLOOM_BYTES);
+    }
+
+    #[test]
+    fn names_are_told_apart_by_sixteen_bytes_and_not_by_what_follows_them() {
+        let garbage = u64::MAX;
+        for name in ["a", "var", "boot", "systemd", ".config", "containe"] {
+            let mut word = [0xaa; 8];
+            word[..name.len()].copy_from_slice(name.as_bytes());
+            let found = name_hash(name.len() as u32, u64::from_le_bytes(word), || garbage);
+            assert_eq!(found, hash_of_name(name.as_bytes()), "{name}");
+        }
+        let second = u64::from_le_bytes(*b"rs\0garba");
+        assert_eq!(name_hash(10, u64::from_le_bytes(*b"containe"), || second), hash_of_name(b"containers"));
+        let names: [&[u8]; 10] = [
+            b"a",
+            b"aa",
+            b"aaaaaaaa",
+            b"aaaaaaaaa",
+            b"containers",
+            b"containerd",
+            b"systemd",
+            b"system",
+            b"aaaaaaaaaaaaaaaa",
+            b"aaaaaaaaaaaaaaab",
+        ];
+        for (index, one) in names.iter().enumerate() {
+            for other in &names[..index] {
+                assert_ne!(hash_of_name(one), hash_of_name(other), "{one:?} {other:?}");
+            }
+        }
+        assert_eq!(hash_of_name(&[b'a'; 32]), hash_of_name(&[b'b'; 255]));
+        assert_ne!(hash_of_name(&[b'a'; 31]), hash_of_name(&[b'a'; 32]));
     }
 }

@@ -25,6 +25,8 @@ pub static FACTS: KernelFacts = KernelFacts {
     unix_sock_helper: 0,
     iter_iovec: 0,
     iter_ubuf: 0,
+    layers_have_paths: 0,
+    usual_layout: 0,
 };
 
 /// The thread whose opens are to be learned from; `u32::MAX` for none. Not 0, so that it lies in `.data` by itself:
@@ -42,6 +44,10 @@ pub static mut NEAR: Bloom = [0; limits::BLOOM_BYTES];
 /// The filter for what lies above.
 #[unsafe(no_mangle)]
 pub static mut FAR: Bloom = [0; limits::BLOOM_BYTES];
+
+/// The filter for the names of children of what lies above.
+#[unsafe(no_mangle)]
+pub static mut NAMES: Bloom = [0; limits::BLOOM_BYTES];
 
 /// Where the bytes of a send lie.
 #[repr(C)]
@@ -69,10 +75,14 @@ pub static mut ZERO: u64 = 0;
 #[map]
 pub static RECORDS: RingBuf = RingBuf::with_byte_size(limits::RING_BYTES as u32, 0);
 
+/// `BPF_F_NO_PREALLOC` (include/uapi/linux/bpf.h): memory for what is in the map, not for what might be. Of maps that
+/// userspace alone fills.
+const GROWING: u32 = 1;
+
 /// Watched objects.
 #[map]
 pub static WATCHES: HashMap<WatchKey, WatchValue> =
-    HashMap::with_max_entries(limits::WATCH_ENTRIES as u32, 0);
+    HashMap::with_max_entries(limits::WATCH_ENTRIES as u32, GROWING);
 
 /// Files that were opened for writing, renamed or linked in a watched place. The least recently used go when it is
 /// full: a file whose last name a rename replaces is never taken out, since the LSM hook does not tell a replaced file
@@ -84,11 +94,12 @@ pub static FILES: LruHashMap<WatchKey, WatchValue> =
 /// Named children of anchors.
 #[map]
 pub static CHILDREN: HashMap<ChildKey, WatchValue> =
-    HashMap::with_max_entries(limits::CHILD_ENTRIES as u32, 0);
+    HashMap::with_max_entries(limits::CHILD_ENTRIES as u32, GROWING);
 
 /// Listeners that are watched, by the directory and name of their file; the watch's number.
 #[map]
-pub static SOCKETS: HashMap<ChildKey, u32> = HashMap::with_max_entries(limits::SOCKET_ENTRIES as u32, 0);
+pub static SOCKETS: HashMap<ChildKey, u32> =
+    HashMap::with_max_entries(limits::SOCKET_ENTRIES as u32, GROWING);
 
 /// Sends whose bytes could not be read, by (tgid, thread id) as the helper gives them.
 #[map]
@@ -162,6 +173,12 @@ pub fn probe<T: Copy>(base: Address, offset: usize) -> T {
         bpf_probe_read_kernel((&raw mut value).cast(), size_of::<T>() as u32, base.wrapping_byte_add(offset));
     }
     value
+}
+
+/// Reads a field: directly where the pointer is typed, else by helper.
+#[inline(always)]
+pub fn read<const TYPED: bool, T: Copy>(base: Address, offset: usize) -> T {
+    if TYPED { load(base, offset) } else { probe(base, offset) }
 }
 
 /// The value, about which the compiler knows nothing any more: a bound checked after this is checked in the register

@@ -10,6 +10,7 @@ mod diagnostics;
 mod emit;
 mod hooks;
 mod kernel;
+mod layers;
 mod path;
 mod task;
 

@@ -1,13 +1,18 @@
 //! Walking a chain of dentries: does it lie in a watched directory, and what are its names?
 
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel_str;
+use sensor_common::layout::{ABSENT, usual};
 use sensor_common::limits::{COMPONENT_MAX, WALK_LEVELS};
 use sensor_common::record::counter;
-use sensor_common::watch::{self, CHILD_NAME, ChildKey, WatchKey, WatchValue, bloom_position, bloom_seed};
+use sensor_common::watch::{
+    self, CHILD_NAME, ChildKey, LearnedIdentity, WatchKey, WatchValue, bloom_position, bloom_seed, name_hash,
+    name_position,
+};
 
 use crate::diagnostics;
 use crate::kernel::{
-    self, Address, Bloom, CHILDREN, FAR, FILES, NEAR, WATCHES, forgotten, load, offset, opaque,
+    self, Address, Bloom, CHILDREN, FAR, FILES, NAMES, NEAR, WATCHES, fact, forgotten, load, offset, opaque,
+    read,
 };
 
 /// How an object is watched.
@@ -44,62 +49,77 @@ impl Found {
     }
 }
 
-/// Whether an object, by the lower half of its number, may be in a filter.
+/// What a filter has at a position.
 #[inline(always)]
-fn passes(filter: *const Bloom, number: u32, seed: u32) -> bool {
-    // SAFETY: the position is below the array's length; a racing store only ever sets a byte to 1.
-    unsafe { core::ptr::read_volatile(filter.cast::<u8>().add(bloom_position(number, seed))) != 0 }
+fn at(filter: *const Bloom, position: usize) -> u8 {
+    // SAFETY: a position is below the array's length; a racing store only ever sets bits.
+    unsafe { core::ptr::read_volatile(filter.cast::<u8>().add(position)) }
 }
 
-/// Lets an object pass a filter from now on.
+/// Sets bits at a position of a filter. Of a filter that several threads write, always the same ones.
 #[inline(always)]
-fn admit(filter: *mut Bloom, number: u64, device: u32) {
-    let position = bloom_position(number as u32, bloom_seed(device));
-    // SAFETY: as in `passes`.
-    unsafe { core::ptr::write_volatile(filter.cast::<u8>().add(position), 1) }
+fn set(filter: *mut Bloom, position: usize, bits: u8) {
+    let bits = bits | at(filter, position);
+    // SAFETY: as in `at`.
+    unsafe { core::ptr::write_volatile(filter.cast::<u8>().add(position), bits) }
 }
 
 /// Whether an object may be watched.
 #[inline(always)]
 pub fn is_near(key: &WatchKey) -> bool {
-    passes(&raw const NEAR, key.inode as u32, bloom_seed(key.device))
+    at(&raw const NEAR, bloom_position(key.inode as u32, bloom_seed(key.device))) != 0
 }
 
 /// Lets an object pass as watched from now on.
 #[inline(always)]
 pub fn admit_near(key: &WatchKey) {
-    admit(&raw mut NEAR, key.inode, key.device);
+    set(&raw mut NEAR, bloom_position(key.inode as u32, bloom_seed(key.device)), 1);
 }
 
-/// Lets an object, which passes as watched, pass as one through which what lies deep below it is watched.
+/// Lets an object, which passes as watched, pass as one through which what lies deep below it is watched: as
+/// [`watch::ADMIT`] says. Only the thread that learns does.
 #[inline(always)]
-pub fn admit_far(number: u64, device: u32) {
-    admit(&raw mut FAR, number, device);
+pub fn admit_far(object: &LearnedIdentity, how: &LearnedIdentity) {
+    let position = bloom_position(object.inode as u32, bloom_seed(object.device));
+    if how.device == watch::BY_NAME as u32 {
+        set(&raw mut NAMES, name_position(how.inode as u32, position), 1);
+    }
+    set(&raw mut FAR, position, how.device as u8);
 }
 
 /// The identity of an inode.
 #[inline(always)]
-pub fn key_of(inode: Address, number: u64) -> WatchKey {
-    let superblock: Address = load(inode, offset!(inode_sb));
-    WatchKey { inode: number, device: load(superblock, offset!(sb_dev)), reserved: 0 }
+pub fn key_of<const TYPED: bool>(inode: Address, number: u64) -> WatchKey {
+    let superblock: Address = read::<TYPED, _>(inode, offset!(inode_sb));
+    WatchKey { inode: number, device: read::<TYPED, _>(superblock, offset!(sb_dev)), reserved: 0 }
+}
+
+/// [`key_of`] for every file that is closed: where the layout is the usual one, in fewer instructions.
+#[inline(always)]
+pub fn key_of_closed(inode: Address) -> WatchKey {
+    if fact!(usual_layout) == 0 {
+        return key_of::<true>(inode, load(inode, offset!(inode_ino)));
+    }
+    let superblock: Address = load(inode, usual::INODE_SB);
+    WatchKey { inode: load(inode, usual::INODE_INO), device: load(superblock, usual::SB_DEV), reserved: 0 }
 }
 
 /// The watch map's entry for this very inode: number, device and generation agree.
 #[inline(always)]
-pub fn watched(key: &WatchKey, inode: Address) -> Option<WatchValue> {
+pub fn watched<const TYPED: bool>(key: &WatchKey, inode: Address) -> Option<WatchValue> {
     // SAFETY: an element that is replaced meanwhile shows an old or a new value of plain integers.
     let value = unsafe { *WATCHES.get(key)? };
     let same = value.generation == watch::ANY_GENERATION
-        || value.generation == load::<u32>(inode, offset!(inode_generation));
+        || value.generation == read::<TYPED, u32>(inode, offset!(inode_generation));
     same.then_some(value)
 }
 
 /// What the map of files says of this very inode.
 #[inline(always)]
-pub fn remembered(key: &WatchKey, inode: Address) -> Option<WatchValue> {
+pub fn remembered<const TYPED: bool>(key: &WatchKey, inode: Address) -> Option<WatchValue> {
     // SAFETY: as in `watched`.
     let value = unsafe { *FILES.get(key)? };
-    (value.generation == load::<u32>(inode, offset!(inode_generation))).then_some(value)
+    (value.generation == read::<TYPED, u32>(inode, offset!(inode_generation))).then_some(value)
 }
 
 /// The watch of which `dentry` itself is an anchor, in the form of a match by [`watch::ANCHOR`].
@@ -107,9 +127,9 @@ pub fn remembered(key: &WatchKey, inode: Address) -> Option<WatchValue> {
 pub fn anchor(dentry: Address) -> Found {
     let inode: Address = load(dentry, offset!(dentry_inode));
     if !inode.is_null() {
-        let key = key_of(inode, load(inode, offset!(inode_ino)));
+        let key = key_of::<true>(inode, load(inode, offset!(inode_ino)));
         if is_near(&key) {
-            if let Some(value) = watched(&key, inode) {
+            if let Some(value) = watched::<true>(&key, inode) {
                 return Found { watch: value.watch, matched: value.flags & watch::ANCHOR, levels: 0 };
             }
         }
@@ -123,7 +143,19 @@ pub fn anchor(dentry: Address) -> Found {
 /// bind mount, chroot or namespace the object was reached.
 #[inline(always)]
 pub fn find(dentry: Address) -> Found {
-    if may_be_watched(dentry) { walk(dentry) } else { Found::NOTHING }
+    let may_be_watched = if fact!(usual_layout) == 0 {
+        may_be_watched_unusually(dentry)
+    } else {
+        may_be_watched::<true>(dentry)
+    };
+    if may_be_watched { walk::<true>(dentry) } else { Found::NOTHING }
+}
+
+/// The offset of a field on the hottest path: where the layout is the usual one, known when this is compiled.
+macro_rules! offset_here {
+    ($usual:ident, $constant:ident, $field:ident) => {
+        if $usual { usual::$constant } else { offset!($field) }
+    };
 }
 
 /// Whether a walk can find anything: it asks the filters alone.
@@ -131,46 +163,78 @@ pub fn find(dentry: Address) -> Found {
 /// Nearly every write is to nothing watched, so this loop is the sensor's price. It calls nothing, so that all it needs
 /// stays in registers; of what it finds it keeps nothing, since [`walk`] begins anew.
 #[inline(always)]
-fn may_be_watched(dentry: Address) -> bool {
-    let (inode_at, number_at) = (offset!(dentry_inode), offset!(inode_ino));
-    // The address of a dentry's `d_inode` stands for the dentry: that saves an addition in each round.
-    let to_parent = opaque(offset!(dentry_parent).wrapping_sub(inode_at) as u64) as usize;
-    let superblock: Address = load(dentry, offset!(dentry_sb));
-    let seed = bloom_seed(load(superblock, offset!(sb_dev)));
-    let passes = |slot: Address, filter: *const Bloom| {
-        let inode: Address = load(slot, 0);
-        // An object that is being created has none. The lower half of a number comes first (the target is bpfel).
-        !inode.is_null() && passes(filter, load(inode, number_at), seed)
+fn may_be_watched<const USUAL: bool>(dentry: Address) -> bool {
+    let parent_at = offset_here!(USUAL, DENTRY_PARENT, dentry_parent);
+    let inode_at = offset_here!(USUAL, DENTRY_INODE, dentry_inode);
+    let number_at = offset_here!(USUAL, INODE_INO, inode_ino);
+    let superblock: Address = load(dentry, offset_here!(USUAL, DENTRY_SB, dentry_sb));
+    let seed = bloom_seed(load(superblock, offset_here!(USUAL, SB_DEV, sb_dev)));
+    // An object that is being created has no inode. The lower half of a number comes first (the target is bpfel).
+    let number = |dentry: Address| -> Option<u32> {
+        let inode: Address = load(dentry, inode_at);
+        if inode.is_null() { None } else { Some(load(inode, number_at)) }
     };
-    let above = |slot: Address| load::<Address>(slot, to_parent).wrapping_byte_add(inode_at);
+    let is_near = |dentry: Address| {
+        number(dentry).is_some_and(|number| at(&raw const NEAR, bloom_position(number, seed)) != 0)
+    };
 
-    let object = dentry.wrapping_byte_add(inode_at);
-    if passes(object, &raw const NEAR) {
+    if is_near(dentry) {
         return true;
     }
-    let mut slot = above(object);
-    if slot == object {
+    let mut here: Address = load(dentry, parent_at);
+    if here == dentry {
         return false;
     }
-    if passes(slot, &raw const NEAR) {
+    if is_near(here) {
         return true;
     }
     for _ in 0..(WALK_LEVELS - 2) / UNROLLED {
         for _ in [(); UNROLLED] {
-            let parent = above(slot);
-            if parent == slot {
+            let parent: Address = load(here, parent_at);
+            if parent == here {
                 return false;
             }
-            if passes(parent, &raw const FAR) {
-                return true;
+            if let Some(number) = number(parent) {
+                let position = bloom_position(number, seed);
+                let far = at(&raw const FAR, position);
+                // Opaque, or it becomes two comparisons for each level, of which nearly always the first would do.
+                if far != 0
+                    && (opaque(far as u64) >= watch::ALL_BELOW as u64 || is_awaited::<USUAL>(here, position))
+                {
+                    return true;
+                }
             }
-            slot = parent;
+            here = parent;
         }
     }
-    if above(slot) != slot {
+    if load::<Address>(here, parent_at) != here {
         cut();
     }
     false
+}
+
+/// [`may_be_watched`] where the layout is not the usual one. A function of its own, which then costs a call: inlined into
+/// every program it would be a third of the object.
+#[inline(never)]
+fn may_be_watched_unusually(dentry: Address) -> bool {
+    may_be_watched::<false>(dentry)
+}
+
+/// Whether a child may be one that is awaited by its name; `anchor` is its parent's position in the filters.
+#[inline(always)]
+fn is_awaited<const USUAL: bool>(child: Address, anchor: usize) -> bool {
+    let name_at = if USUAL {
+        usual::DENTRY_INLINE_NAME
+    } else {
+        let old = offset!(dentry_inline_name);
+        if old == ABSENT as usize { offset!(dentry_short_name) } else { old }
+    };
+    if name_at == ABSENT as usize {
+        return true;
+    }
+    let length: u32 = load(child, offset_here!(USUAL, DENTRY_NAME_LEN, dentry_name_len));
+    let hash = name_hash(length, load(child, name_at), || load(child, name_at + 8));
+    at(&raw const NAMES, name_position(hash, anchor)) != 0
 }
 
 /// Levels in one round of the loop in [`may_be_watched`]: a sixth is saved, of the counter and of moves between registers.
@@ -186,24 +250,24 @@ fn cut() {
 
 /// [`find`] without asking the filters first.
 #[inline(always)]
-pub fn walk(dentry: Address) -> Found {
-    Found::unpacked(walked(dentry))
+pub fn walk<const TYPED: bool>(dentry: Address) -> Found {
+    Found::unpacked(walked::<TYPED>(dentry))
 }
 
 /// [`Found::packed`] of what a walk finds. A function of its own, since it is rarely called.
 #[inline(never)]
-fn walked(dentry: Address) -> u64 {
+fn walked<const TYPED: bool>(dentry: Address) -> u64 {
     let (inode_at, number_at, parent_at) =
         (offset!(dentry_inode), offset!(inode_ino), offset!(dentry_parent));
     let mut here = dentry;
     let mut child = dentry;
     let mut single = Found::NOTHING.packed();
     for level in 0..WALK_LEVELS as u32 {
-        let inode: Address = load(here, inode_at);
+        let inode: Address = read::<TYPED, _>(here, inode_at);
         if !inode.is_null() {
-            let key = key_of(inode, load(inode, number_at));
+            let key = key_of::<TYPED>(inode, read::<TYPED, _>(inode, number_at));
             if is_near(&key) {
-                let found = examine(inode, &key, child, level);
+                let found = examine::<TYPED>(inode, &key, child, level);
                 if found.matched == watch::FILE {
                     single = found.packed();
                 } else if found.matched != 0 {
@@ -211,7 +275,7 @@ fn walked(dentry: Address) -> u64 {
                 }
             }
         }
-        let parent: Address = load(here, parent_at);
+        let parent: Address = read::<TYPED, _>(here, parent_at);
         if parent == here {
             return single;
         }
@@ -224,10 +288,10 @@ fn walked(dentry: Address) -> u64 {
 
 /// What the maps say of the inode at one level of a walk, `child` being the dentry one level below.
 #[inline(always)]
-fn examine(inode: Address, key: &WatchKey, child: Address, level: u32) -> Found {
-    let Some(value) = watched(key, inode) else {
+fn examine<const TYPED: bool>(inode: Address, key: &WatchKey, child: Address, level: u32) -> Found {
+    let Some(value) = watched::<TYPED>(key, inode) else {
         if level == 0 {
-            if let Some(file) = remembered(key, inode) {
+            if let Some(file) = remembered::<TYPED>(key, inode) {
                 return Found { watch: file.watch, matched: watch::FILE, levels: WALK_LEVELS as u32 };
             }
         }
@@ -242,7 +306,7 @@ fn examine(inode: Address, key: &WatchKey, child: Address, level: u32) -> Found 
     }
     if value.flags & watch::ANCHOR != 0 {
         let mut named = ChildKey { parent: *key, name: zeroes() };
-        let name: Address = load(child, offset!(dentry_name));
+        let name: Address = read::<TYPED, _>(child, offset!(dentry_name));
         // SAFETY: the destination is a local of the size given; the helper checks the source.
         unsafe { bpf_probe_read_kernel_str(named.name.as_mut_ptr().cast(), CHILD_NAME as u32, name) };
         // SAFETY: as in `watched`.
@@ -286,18 +350,18 @@ pub struct Cursor {
 /// Copies `levels` names from `dentry` upward, each with its NUL. `LIMIT` is the greatest offset at which one more
 /// name still fits.
 #[inline(always)]
-pub fn copy_path<const LIMIT: usize>(cursor: &mut Cursor, dentry: Address, levels: u32) {
+pub fn copy_path<const TYPED: bool, const LIMIT: usize>(cursor: &mut Cursor, dentry: Address, levels: u32) {
     let (parent_at, name_at) = (offset!(dentry_parent), offset!(dentry_name));
     let mut here = dentry;
     for level in 0..WALK_LEVELS as u32 {
         if level >= levels {
             return;
         }
-        let parent: Address = load(here, parent_at);
+        let parent: Address = read::<TYPED, _>(here, parent_at);
         if parent == here {
             return;
         }
-        let name: Address = load(here, name_at);
+        let name: Address = read::<TYPED, _>(here, name_at);
         if !append_name::<LIMIT>(cursor, name) {
             return;
         }

@@ -7,16 +7,10 @@ use aya_ebpf::helpers::generated::{
 use sensor_common::layout::ABSENT;
 use sensor_common::record::TaskContext;
 
-use crate::kernel::{Address, fact, load, offset, probe};
+use crate::kernel::{Address, fact, offset, read};
 
 /// Audit's value for "not set", and this crate's for a field that the kernel lacks.
 const UNSET: u32 = u32::MAX;
-
-/// Reads a field: directly where the pointer is typed, else by helper.
-#[inline(always)]
-pub fn read<const TYPED: bool, T: Copy>(base: Address, offset: usize) -> T {
-    if TYPED { load(base, offset) } else { probe(base, offset) }
-}
 
 /// Reads a field that a kernel may lack.
 #[inline(always)]

@@ -10,8 +10,11 @@ use sensor_common::watch::{self, Learned, LearnedIdentity, WatchValue};
 
 use crate::diagnostics;
 use crate::emit;
-use crate::kernel::{self, Address, FILES, LEARNED, LEARNER, WATCHES, load, offset};
-use crate::path::{self, Cursor, Found, admit_far, admit_near, is_near, key_of, remembered, watched};
+use crate::kernel::{self, Address, FILES, LEARNED, LEARNER, WATCHES, load, offset, read};
+use crate::layers;
+use crate::path::{
+    self, Cursor, Found, admit_far, admit_near, is_near, key_of, key_of_closed, remembered, watched,
+};
 use crate::task;
 
 /// `FMODE_WRITE` (include/linux/fs.h).
@@ -74,17 +77,17 @@ impl Report {
     /// Emits the record: in the small size, or, where something does not fit, in the large one. A function of its
     /// own: inlined into some thirty programs it would be nine tenths of the object.
     #[inline(never)]
-    fn emit(&self) {
+    fn emit<const TYPED: bool>(&self) {
         const RECORD: usize = size_of::<FileRecord>();
-        if !self.write::<{ (RECORD + SMALL) as u64 }, { RECORD + SMALL - COMPONENT_MAX }>(false) {
-            self.write::<{ (RECORD + LARGE) as u64 }, { RECORD + LARGE - EXTRA_MAX }>(true);
+        if !self.write::<TYPED, { (RECORD + SMALL) as u64 }, { RECORD + SMALL - COMPONENT_MAX }>(false) {
+            self.write::<TYPED, { (RECORD + LARGE) as u64 }, { RECORD + LARGE - EXTRA_MAX }>(true);
         }
     }
 
     /// Writes the record into a reservation of `SIZE` bytes, in which a name may begin up to offset `LIMIT`. False
     /// where it is worth trying again in a larger one.
     #[inline(always)]
-    fn write<const SIZE: u64, const LIMIT: usize>(&self, last: bool) -> bool {
+    fn write<const TYPED: bool, const SIZE: u64, const LIMIT: usize>(&self, last: bool) -> bool {
         let base = emit::reserve::<SIZE>(self.kind);
         if base.is_null() {
             return true;
@@ -107,10 +110,10 @@ impl Report {
             }
         }
         let path_at = cursor.offset;
-        path::copy_path::<LIMIT>(&mut cursor, self.dentry, self.found.levels);
+        path::copy_path::<TYPED, LIMIT>(&mut cursor, self.dentry, self.found.levels);
         let other_at = cursor.offset;
         if !self.other.is_null() {
-            path::copy_path::<LIMIT>(&mut cursor, self.other, self.other_found.levels);
+            path::copy_path::<TYPED, LIMIT>(&mut cursor, self.other, self.other_found.levels);
         }
         if cursor.truncated {
             if !last {
@@ -126,7 +129,10 @@ impl Report {
         unsafe {
             emit::header(&raw mut (*record).header, self.kind, flags, cursor.offset);
             task::fill_current(&raw mut (*record).task);
-            identify(&raw mut (*record).object, load(self.object, offset!(dentry_inode)));
+            identify::<TYPED>(
+                &raw mut (*record).object,
+                read::<TYPED, _>(self.object, offset!(dentry_inode)),
+            );
             (*record).watch = self.found.watch;
             (*record).matched = self.found.matched;
             (*record).other_watch = self.other_found.watch;
@@ -147,18 +153,18 @@ impl Report {
 
 /// Writes the identity of `inode`, which may be null.
 #[inline(always)]
-pub fn identify(at: *mut FileIdentity, inode: Address) {
+pub fn identify<const TYPED: bool>(at: *mut FileIdentity, inode: Address) {
     let mut identity = FileIdentity::default();
     if !inode.is_null() {
-        let superblock: Address = load(inode, offset!(inode_sb));
-        identity.inode = load(inode, offset!(inode_ino));
-        identity.size = load(inode, offset!(inode_size));
-        identity.device = load(superblock, offset!(sb_dev));
-        identity.generation = load(inode, offset!(inode_generation));
-        identity.mode = load::<u16>(inode, offset!(inode_mode)) as u32;
-        identity.nlink = load(inode, offset!(inode_nlink));
-        identity.uid = load(inode, offset!(inode_uid));
-        identity.gid = load(inode, offset!(inode_gid));
+        let superblock: Address = read::<TYPED, _>(inode, offset!(inode_sb));
+        identity.inode = read::<TYPED, _>(inode, offset!(inode_ino));
+        identity.size = read::<TYPED, _>(inode, offset!(inode_size));
+        identity.device = read::<TYPED, _>(superblock, offset!(sb_dev));
+        identity.generation = read::<TYPED, _>(inode, offset!(inode_generation));
+        identity.mode = read::<TYPED, u16>(inode, offset!(inode_mode)) as u32;
+        identity.nlink = read::<TYPED, _>(inode, offset!(inode_nlink));
+        identity.uid = read::<TYPED, _>(inode, offset!(inode_uid));
+        identity.gid = read::<TYPED, _>(inode, offset!(inode_gid));
     }
     // SAFETY: `at` lies in a reservation, aligned to 8.
     unsafe { at.write(identity) }
@@ -170,7 +176,7 @@ fn remember(inode: Address, found: &Found) {
     if inode.is_null() || load::<u16>(inode, offset!(inode_mode)) as u32 & S_IFMT != S_IFREG {
         return;
     }
-    let key = key_of(inode, load(inode, offset!(inode_ino)));
+    let key = key_of::<true>(inode, load(inode, offset!(inode_ino)));
     let generation: u32 = load(inode, offset!(inode_generation));
     let value = WatchValue { watch: found.watch, flags: watch::FILE, generation, reserved: 0 };
     admit_near(&key);
@@ -185,9 +191,9 @@ fn forget(inode: Address) {
     if inode.is_null() || load::<u32>(inode, offset!(inode_nlink)) > 1 {
         return;
     }
-    let key = key_of(inode, load(inode, offset!(inode_ino)));
+    let key = key_of::<true>(inode, load(inode, offset!(inode_ino)));
     if is_near(&key) {
-        if let Some(value) = watched(&key, inode) {
+        if let Some(value) = watched::<true>(&key, inode) {
             if value.flags == watch::FILE {
                 let _absent_is_fine = WATCHES.remove(key);
             }
@@ -208,13 +214,25 @@ pub fn open(file: Address) {
         return;
     }
     let dentry: Address = load(file, offset!(file_dentry));
-    let found = path::find(dentry);
+    let alias = layers::alias_of(file, dentry);
+    if alias.is_null() {
+        opened::<true>(file, dentry, path::find(dentry));
+    } else {
+        opened::<false>(file, alias, path::walk::<false>(alias));
+    }
+}
+
+/// A file whose name is `dentry` is opened for writing.
+#[inline(always)]
+fn opened<const TYPED: bool>(file: Address, dentry: Address, found: Found) {
     if found.matched != 0 {
+        // Read again, which costs less than to keep it for the many files that are not watched.
+        let mode: u32 = load(file, offset!(file_mode));
         remember(load(file, offset!(file_inode)), &found);
         let opened_with: u32 = load(file, offset!(file_flags));
         let mut report = Report::of(kind::FILE_OPEN_WRITE, dentry, found, opened_with as u64);
         report.flags = if mode & FMODE_CREATED != 0 { flags::CREATED } else { 0 };
-        report.emit();
+        report.emit::<TYPED>();
     }
 }
 
@@ -236,13 +254,13 @@ fn learn(inode: Address) {
     let count = unsafe { (*learned).count };
     if count == watch::ADMIT {
         // SAFETY: as above.
-        let identity = unsafe { (*learned).identities[0] };
-        admit_far(identity.inode, identity.device);
+        let [object, how] = unsafe { (*learned).identities };
+        admit_far(&object, &how);
         // SAFETY: as above.
         unsafe { (*learned).count = 0 };
         return;
     }
-    let key = key_of(inode, load(inode, offset!(inode_ino)));
+    let key = key_of::<true>(inode, load(inode, offset!(inode_ino)));
     let generation = load(inode, offset!(inode_generation));
     admit_near(&key);
     diagnostics::learned(key.inode, key.device);
@@ -268,19 +286,30 @@ pub fn close(file: Address) {
     if inode.is_null() {
         return;
     }
-    let key = key_of(inode, load(inode, offset!(inode_ino)));
+    let key = key_of_closed(inode);
     if !is_near(&key) {
         return;
     }
-    let by_user = watched(&key, inode).filter(|value| value.flags & watch::FILE != 0);
-    let Some(value) = by_user.or_else(|| remembered(&key, inode)) else { return };
+    let by_user = watched::<true>(&key, inode).filter(|value| value.flags & watch::FILE != 0);
+    let Some(value) = by_user.or_else(|| remembered::<true>(&key, inode)) else { return };
     let dentry: Address = load(file, offset!(file_dentry));
-    let mut found = path::walk(dentry);
+    let alias = layers::alias_of(file, dentry);
+    if alias.is_null() {
+        closed::<true>(file, dentry, &value);
+    } else {
+        closed::<false>(file, alias, &value);
+    }
+}
+
+/// The last reference to a file, whose name is `dentry`, is dropped; `value` is what is known of it by its inode.
+#[inline(always)]
+fn closed<const TYPED: bool>(file: Address, dentry: Address, value: &WatchValue) {
+    let mut found = path::walk::<TYPED>(dentry);
     if found.matched == 0 {
         found = Found { watch: value.watch, matched: watch::FILE, ..Found::NOTHING };
     }
     let opened_with: u32 = load(file, offset!(file_flags));
-    Report::of(kind::FILE_CLOSE_WRITE, dentry, found, opened_with as u64).emit();
+    Report::of(kind::FILE_CLOSE_WRITE, dentry, found, opened_with as u64).emit::<TYPED>();
 }
 
 /// An operation on one directory entry: create, mkdir, mknod, rmdir.
@@ -288,7 +317,7 @@ pub fn close(file: Address) {
 pub fn entry(kind: u16, dentry: Address, argument: u64) {
     let found = path::find(dentry);
     if found.matched != 0 {
-        Report::of(kind, dentry, found, argument).emit();
+        Report::of(kind, dentry, found, argument).emit::<true>();
     }
 }
 
@@ -306,7 +335,7 @@ pub fn symlink(dentry: Address, target: Address) {
     if found.matched != 0 {
         let mut report = Report::of(kind::FILE_SYMLINK, dentry, found, 0);
         report.extra = target;
-        report.emit();
+        report.emit::<true>();
     }
 }
 
@@ -333,7 +362,7 @@ pub fn two_names(kind: u16, old: Address, new: Address) {
     report.object = old;
     report.other = old;
     report.other_found = other_found;
-    report.emit();
+    report.emit::<true>();
 }
 
 /// A file is renamed. Where the hook fires once for an exchange (`exchange_flags` says so), both directions are told,
@@ -359,10 +388,10 @@ pub fn setattr(dentry: Address, attributes: Address) {
     }
     if valid & ATTR_SIZE != 0 {
         let size: u64 = load(attributes, offset!(iattr_size));
-        Report::of(kind::FILE_TRUNCATE, dentry, found, size).emit();
+        Report::of(kind::FILE_TRUNCATE, dentry, found, size).emit::<true>();
     } else {
         let mode = load::<u16>(attributes, offset!(iattr_mode)) as u64;
-        Report::of(kind::FILE_ATTRIBUTE, dentry, found, (valid as u64) << 32 | mode).emit();
+        Report::of(kind::FILE_ATTRIBUTE, dentry, found, (valid as u64) << 32 | mode).emit::<true>();
     }
 }
 
@@ -386,8 +415,18 @@ pub fn protect(area: Address, protection: u64) {
         return;
     }
     let file: Address = load(area, offset!(vma_file));
-    if !file.is_null() && load::<u32>(file, offset!(file_mode)) & FMODE_WRITE != 0 {
-        entry(kind::FILE_MMAP_WRITE, load(file, offset!(file_dentry)), protection);
+    if file.is_null() || load::<u32>(file, offset!(file_mode)) & FMODE_WRITE == 0 {
+        return;
+    }
+    let dentry: Address = load(file, offset!(file_dentry));
+    let alias = layers::alias_of(file, dentry);
+    if alias.is_null() {
+        entry(kind::FILE_MMAP_WRITE, dentry, protection);
+        return;
+    }
+    let found = path::walk::<false>(alias);
+    if found.matched != 0 {
+        Report::of(kind::FILE_MMAP_WRITE, alias, found, protection).emit::<false>();
     }
 }
 
@@ -399,7 +438,7 @@ pub fn mount(mountpoint: Address, source: Address, mount_flags: u64) {
     if found.matched != 0 {
         let mut report = Report::of(kind::MOUNT, dentry, found, mount_flags);
         report.extra = source;
-        report.emit();
+        report.emit::<true>();
     }
 }
 
@@ -411,7 +450,7 @@ pub fn move_mount(from: Address, to: Address) {
     if found.matched != 0 {
         let mut report = Report::of(kind::MOUNT, dentry, found, 0);
         report.other = load(from, offset!(path_dentry));
-        report.emit();
+        report.emit::<true>();
     }
 }
 
@@ -424,6 +463,6 @@ pub fn umount(mount: Address, umount_flags: u64) {
         found = path::anchor(root);
     }
     if found.matched != 0 {
-        Report::of(kind::UMOUNT, root, found, umount_flags).emit();
+        Report::of(kind::UMOUNT, root, found, umount_flags).emit::<true>();
     }
 }

@@ -11,14 +11,14 @@ use aya_ebpf::helpers::generated::{
 use sensor_common::layout::ABSENT;
 use sensor_common::limits::{SEND_MAX, SEND_SEGMENTS};
 use sensor_common::record::{IpcRecord, counter, flags, kind};
-use sensor_common::watch::{self, CHILD_NAME, ChildKey, WatchKey, WatchValue};
+use sensor_common::watch::{self, CHILD_NAME, ChildKey, WatchValue};
 
 use crate::emit;
 use crate::kernel::{
-    self, Address, Bytes, FILES, SOCKETS, UNREAD, fact, forgotten_wide, load, offset, opaque, probe,
+    self, Address, Bytes, FILES, SOCKETS, UNREAD, fact, forgotten_wide, load, offset, opaque, probe, read,
 };
-use crate::path::{admit_near, is_near, zeroes};
-use crate::task::{self, read};
+use crate::path::{admit_near, is_near, key_of, zeroes};
+use crate::task;
 
 /// `AF_UNIX`, `SOCK_STREAM` and `SOCK_SEQPACKET` (include/linux/socket.h, include/linux/net.h).
 const AF_UNIX: u16 = 1;
@@ -183,12 +183,6 @@ fn by_dentry<const TYPED: bool>(dentry: Address) -> Option<u32> {
     let value = unsafe { *FILES.get(key)? };
     let same = value.generation == read::<TYPED, u32>(inode, offset!(inode_generation));
     if value.flags == watch::SOCKET && same { Some(value.watch) } else { None }
-}
-
-#[inline(always)]
-fn key_of<const TYPED: bool>(inode: Address, number: u64) -> WatchKey {
-    let superblock: Address = read::<TYPED, _>(inode, offset!(inode_sb));
-    WatchKey { inode: number, device: read::<TYPED, _>(superblock, offset!(sb_dev)), reserved: 0 }
 }
 
 /// The inode number of a socket; 0 for one without a descriptor.

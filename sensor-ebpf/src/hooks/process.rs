@@ -190,7 +190,7 @@ impl Exec {
         unsafe {
             emit::header(&raw mut (*record).header, kind::PROCESS_EXEC, flags, args_at + args as usize);
             task::fill_current(&raw mut (*record).task);
-            identify(&raw mut (*record).exe, inode);
+            identify::<true>(&raw mut (*record).exe, inode);
             (*record).args_total = self.total;
             (*record).argc = load(self.binprm, offset!(binprm_argc));
             (*record).filename.offset = size_of::<ExecRecord>() as u16;

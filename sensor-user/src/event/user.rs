@@ -193,26 +193,6 @@ pub enum WatchClass {
 }
 
 impl WatchClass {
-    /// Whether it is what service managers and System V's init go by: such a directory that does not exist yet is covered
-    /// from its first moment, by name, whatever that costs the writes below the nearest directory that does exist.
-    #[must_use]
-    pub const fn is_of_units(self) -> bool {
-        matches!(
-            self,
-            Self::SystemUnit
-                | Self::UserUnit
-                | Self::SystemGenerator
-                | Self::UserGenerator
-                | Self::SystemEnvironmentGenerator
-                | Self::UserEnvironmentGenerator
-                | Self::GeneratorOutput
-                | Self::TransientUnit
-                | Self::InitScript
-                | Self::RunlevelLink
-                | Self::RcLocal
-        )
-    }
-
     /// Whether it is watched because of a unit that leads to it, and not because it is configured.
     #[must_use]
     pub const fn is_followed(self) -> bool {

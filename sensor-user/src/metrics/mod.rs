@@ -51,6 +51,7 @@ pub struct Metrics {
     tables: TableMetrics,
     ring_capacity: IntGauge,
     ring_pending: IntGauge,
+    unwatched: IntGauge,
 }
 
 /// How full a bounded table is.
@@ -234,6 +235,11 @@ impl Metrics {
             tables: TableMetrics::new(reg),
             ring_capacity: gauge(reg, "ring_buffer_capacity_bytes", "Size of the ring buffer."),
             ring_pending: gauge(reg, "ring_buffer_pending_bytes", "Bytes that wait in the ring buffer."),
+            unwatched: gauge(
+                reg,
+                "unwatched_for_want_of_room",
+                "Configured objects and names that found no room in the kernel's tables, and are not watched.",
+            ),
             registry,
         };
         for name in (0..kind::KERNEL_KINDS).filter_map(kind::name) {
@@ -331,6 +337,11 @@ impl Metrics {
     /// A bounded table: `processes`, `cgroups`, `kernel_watches`...
     pub fn set_table(&self, table: &'static str, now: TableUse) {
         self.tables.set(table, now);
+    }
+
+    /// What is configured to be watched and found no room.
+    pub fn set_unwatched(&self, count: usize) {
+        self.unwatched.set(signed(count));
     }
 
     /// The ring buffer: its size, and the bytes in it.

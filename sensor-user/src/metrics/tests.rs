@@ -37,6 +37,7 @@ fn full() -> Metrics {
     let table = TableUse { entries: 5, capacity: 10, evictions: 1, bytes: 1000 };
     metrics.set_table("processes", table);
     metrics.set_ring_buffer(8 << 20, 4096);
+    metrics.set_unwatched(6);
     metrics
 }
 
@@ -72,6 +73,7 @@ fn what_is_told_is_shown() {
         (r#"svcsensor_table_evictions_total{table="processes"}"#, 1.0),
         ("svcsensor_ring_buffer_capacity_bytes", 8_388_608.0),
         ("svcsensor_ring_buffer_pending_bytes", 4096.0),
+        ("svcsensor_unwatched_for_want_of_room", 6.0),
     ] {
         assert_eq!(value(&metrics, series), Some(expected), "{series}");
     }

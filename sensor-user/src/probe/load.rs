@@ -6,7 +6,7 @@ use aya::maps::{MapData, MapError};
 use aya::programs::{BtfTracePoint, FEntry, FExit, Lsm, ProgramError};
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use aya_log::EbpfLogger;
-use sensor_common::layout::{ABSENT, KernelLayout};
+use sensor_common::layout::{ABSENT, KernelLayout, usual};
 
 use super::btf::{Btf, BtfError};
 use super::hooks::{self, Attach, Backend, Hook};
@@ -210,7 +210,7 @@ fn layout(btf: &Btf) -> Result<Vec<u32>, BtfError> {
 }
 
 /// [`sensor_common::layout::KernelFacts`], field by field.
-fn facts(backend: Backend, btf: &Btf, options: &Options) -> [u32; 6] {
+fn facts(backend: Backend, btf: &Btf, options: &Options) -> [u32; 8] {
     let function = if backend == Backend::Lsm { "bpf_lsm_inode_setattr" } else { "security_inode_setattr" };
     let dentry = btf
         .arguments(function)
@@ -218,6 +218,9 @@ fn facts(backend: Backend, btf: &Btf, options: &Options) -> [u32; 6] {
         .unwrap_or(0);
     let task_btf = btf.has_enumerator("bpf_func_id", "BPF_FUNC_get_current_task_btf");
     let unix_sock = btf.has_enumerator("bpf_func_id", "BPF_FUNC_skc_to_unix_sock");
+    let usual = usual::FIELDS
+        .iter()
+        .all(|(names, offset)| names.iter().find_map(|name| btf.offset(name)) == Some(*offset as u32));
     let form = |name| btf.enumerator("iter_type", name).unwrap_or(ABSENT);
     [
         dentry as u32,
@@ -226,6 +229,8 @@ fn facts(backend: Backend, btf: &Btf, options: &Options) -> [u32; 6] {
         u32::from(unix_sock),
         form("ITER_IOVEC"),
         form("ITER_UBUF"),
+        u32::from(btf.has_function("backing_file_user_path")),
+        u32::from(usual),
     ]
 }
 

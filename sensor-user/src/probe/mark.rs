@@ -4,8 +4,10 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use aya::maps::{Array, HashMap, MapData, MapError};
 use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 use sensor_common::watch::{
-    ADMIT, ChildKey, Learned, LearnedIdentity, PENDING, SUBTREE, WatchKey, WatchValue,
+    ADMIT, ALL_BELOW, BY_NAME, ChildKey, Learned, LearnedIdentity, PENDING, SUBTREE, WatchKey, WatchValue,
+    hash_of_name,
 };
 use zerocopy::{FromBytes, transmute};
 
@@ -58,10 +60,16 @@ impl MapMarker {
         self.open(&format!("/proc/self/fd/{}", object.as_raw_fd()), Learned::default(), path)
     }
 
-    /// Has the programs admit an object to their far filter; see [`sensor_common::watch::bloom_position`]. They alone
-    /// write it, so this is asked for by opening something, whatever it is.
-    fn admit(&mut self, object: &LearnedIdentity) -> Result<(), WatchError> {
-        let request = Learned { count: ADMIT, identities: [*object; 2], ..Learned::default() };
+    /// Has the programs admit an object to their far filter: for all below it, or for what lies below a child of one
+    /// name; see [`sensor_common::watch::bloom_position`]. They alone write it, so this is asked for by opening something,
+    /// whatever it is.
+    fn admit(&mut self, object: &LearnedIdentity, child: Option<&[u8]>) -> Result<(), WatchError> {
+        let how = LearnedIdentity {
+            inode: child.map_or(0, |name| u64::from(hash_of_name(name))),
+            device: u32::from(if child.is_some() { BY_NAME } else { ALL_BELOW }),
+            generation: 0,
+        };
+        let request = Learned { count: ADMIT, identities: [*object, how], ..Learned::default() };
         let answer = self.open("/", request, "/")?;
         if answer.count == ADMIT { Err(WatchError::Unseen("/".to_owned())) } else { Ok(()) }
     }
@@ -104,7 +112,7 @@ impl Marker for MapMarker {
 
     fn mark(&mut self, object: &LearnedIdentity, flags: u32, number: u32) -> Result<(), WatchError> {
         if flags & SUBTREE != 0 {
-            self.admit(object)?;
+            self.admit(object, None)?;
         }
         let key: [u8; KEY] = transmute!(key(object));
         let result = if flags == 0 {
@@ -114,9 +122,8 @@ impl Marker for MapMarker {
             let value: [u8; VALUE] = transmute!(value);
             self.watches.insert(key, value, 0)
         };
-        result.map_err(|source| WatchError::Map {
-            what: format!("inode {} of device {:#x}", object.inode, object.device),
-            source: std::io::Error::other(source),
+        result.map_err(|source| {
+            refused(source, "objects", || format!("inode {} of device {:#x}", object.inode, object.device))
         })
     }
 
@@ -128,7 +135,7 @@ impl Marker for MapMarker {
         number: u32,
     ) -> Result<(), WatchError> {
         if flags & PENDING != 0 {
-            self.admit(parent)?;
+            self.admit(parent, Some(name))?;
         }
         let child: [u8; CHILD] = transmute!(ChildKey::new(key(parent), name));
         let result = if flags == 0 {
@@ -138,9 +145,8 @@ impl Marker for MapMarker {
             let value: [u8; VALUE] = transmute!(WatchValue { watch: number, flags, generation, reserved: 0 });
             self.children.insert(child, value, 0)
         };
-        result.map_err(|source| WatchError::Map {
-            what: format!("name {:?}", String::from_utf8_lossy(name)),
-            source: std::io::Error::other(source),
+        result.map_err(|source| {
+            refused(source, "names", || format!("name {:?}", String::from_utf8_lossy(name)))
         })
     }
 
@@ -155,9 +161,8 @@ impl Marker for MapMarker {
             None => absent_is_fine(self.sockets.remove(&socket)),
             Some(number) => self.sockets.insert(socket, number, 0),
         };
-        result.map_err(|source| WatchError::Map {
-            what: format!("socket {:?}", String::from_utf8_lossy(name)),
-            source: std::io::Error::other(source),
+        result.map_err(|source| {
+            refused(source, "sockets", || format!("socket {:?}", String::from_utf8_lossy(name)))
         })
     }
 }
@@ -165,6 +170,18 @@ impl Marker for MapMarker {
 /// The map key of an identity.
 fn key(identity: &LearnedIdentity) -> WatchKey {
     WatchKey { inode: identity.inode, device: identity.device, reserved: 0 }
+}
+
+/// Why one of `kind`, called `what`, is not in its map. A full one says so by `E2BIG`, the kernel's lack of memory by
+/// `ENOMEM` (kernel/bpf/hashtab.c, `alloc_htab_elem`).
+fn refused(source: MapError, kind: &'static str, what: impl FnOnce() -> String) -> WatchError {
+    if let MapError::SyscallError(error) = &source {
+        let number = error.io_error.raw_os_error().map(Errno::from_raw_os_error);
+        if matches!(number, Some(Errno::TOOBIG | Errno::NOMEM)) {
+            return WatchError::Full { what: kind, refused: 1 };
+        }
+    }
+    WatchError::Map { what: what(), source: std::io::Error::other(source) }
 }
 
 /// A mark that a program took away already is away.

@@ -65,7 +65,7 @@ impl<M: Marker> WatchSet<M> {
                 Ok(()) => {
                     self.seeded.insert(identity.clone(), *number);
                 }
-                Err(error) => seeded.errors.push(error),
+                Err(error) => error.gather(&mut seeded.errors),
             }
         }
         let gone: Vec<M::Identity> =

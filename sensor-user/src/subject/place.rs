@@ -1,6 +1,7 @@
 //! Where a record's path lies: watch numbers become paths as the host's PID 1 sees them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use sensor_common::watch;
 
@@ -47,6 +48,8 @@ pub enum Place {
 #[derive(Debug)]
 pub struct Watches {
     by_number: BTreeMap<u32, Watch>,
+    /// The configured ones by path, without a slash at its end: of a thousand users there are tens of thousands.
+    by_path: BTreeMap<String, Vec<u32>>,
     /// Those of them below which another one lies: /etc/default/grub in /etc/default.
     around: BTreeSet<u32>,
     capacity: usize,
@@ -56,7 +59,8 @@ pub struct Watches {
 impl Watches {
     /// For at most `capacity` watches.
     pub fn new(capacity: usize) -> Self {
-        Self { by_number: BTreeMap::new(), around: BTreeSet::new(), capacity, refused: 0 }
+        let (by_number, by_path) = (BTreeMap::new(), BTreeMap::new());
+        Self { by_number, by_path, around: BTreeSet::new(), capacity, refused: 0 }
     }
 
     /// Notes a watch; one with the same number is replaced.
@@ -65,18 +69,25 @@ impl Watches {
             self.refused += 1;
             return;
         }
-        if watch.class.is_some() {
-            let path = watch.path.as_bytes();
-            let (mut outer, mut inside) = (Vec::new(), false);
-            for (other, _) in self.classed().filter(|(other, _)| other.path != watch.path) {
-                if is_at_or_below(path, other.path.as_bytes()) {
-                    outer.push(other.watch);
-                }
-                inside |= is_at_or_below(other.path.as_bytes(), path);
+        if let Some(old) = self.by_number.get(&watch.watch).filter(|old| old.class.is_some()) {
+            if let Some(numbers) = self.by_path.get_mut(without_slash(&old.path)) {
+                numbers.retain(|number| *number != watch.watch);
             }
-            self.around.extend(outer);
+        }
+        if watch.class.is_some() {
+            let path = without_slash(&watch.path);
+            for (at, _) in path.match_indices('/') {
+                self.around.extend(self.by_path.get(&path[..at]).into_iter().flatten());
+            }
+            let below = format!("{path}/");
+            let inside = self
+                .by_path
+                .range::<str, _>((Bound::Included(below.as_str()), Bound::Unbounded))
+                .take_while(|(other, _)| other.starts_with(&below))
+                .any(|(_, numbers)| !numbers.is_empty());
             self.around.remove(&watch.watch);
             self.around.extend(inside.then_some(watch.watch));
+            self.by_path.entry(path.to_owned()).or_default().push(watch.watch);
         }
         self.by_number.insert(watch.watch, watch);
     }
@@ -103,7 +114,13 @@ impl Watches {
 
     /// Bytes held, about.
     pub fn bytes(&self) -> usize {
-        self.by_number.values().map(|watch| size_of::<(u32, Watch)>() + watch.path.capacity()).sum()
+        // A path with a class is held twice.
+        let one = |watch: &Watch| {
+            let again =
+                if watch.class.is_some() { size_of::<(String, Vec<u32>)>() + watch.path.len() } else { 0 };
+            size_of::<(u32, Watch)>() + watch.path.capacity() + again
+        };
+        self.by_number.values().map(one).sum()
     }
 
     /// A watch.
@@ -189,6 +206,10 @@ fn locate_file(number: u32, watch: &Watch, path: &PathView<'_>, out: &mut Vec<u8
     }
     path.append_to(out);
     Place::ByAnotherName { class, scope: scope(watch, class), watch: number }
+}
+
+fn without_slash(path: &str) -> &str {
+    path.strip_suffix('/').unwrap_or(path)
 }
 
 /// Whether `path` is `directory` or lies below it.
@@ -350,6 +371,28 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn those_around_others_are_known_in_whatever_order_they_come(
+            paths in proptest::collection::vec("(/[ab]{1,2}){0,3}/?", 1..12),
+        ) {
+            let mut watches = Watches::new(100);
+            // Each path is one watch.
+            let paths: BTreeSet<&str> = paths.iter().map(|path| without_slash(path)).collect();
+            let mut numbered: Vec<(u32, &str)> = (0..).zip(paths).collect();
+            let third = numbered.len() / 3;
+            numbered.rotate_left(third);
+            for (number, path) in &numbered {
+                let class = Some(WatchClass::SystemUnit);
+                watches.insert(Watch { watch: *number, path: (*path).to_owned(), class, owner: None });
+            }
+            for (number, path) in &numbered {
+                let around = numbered.iter().any(|(_, other)| {
+                    other != path && is_at_or_below(other.as_bytes(), path.as_bytes())
+                });
+                prop_assert_eq!(watches.around.contains(number), around, "{} of {:?}", path, &numbered);
+            }
+        }
+
         #[test]
         fn a_resolved_target_has_plain_names(
             link in "(/[a-z]{1,4}){0,5}",

@@ -43,7 +43,7 @@ pub fn cases() -> Vec<Case> {
             &["open_write a", "close_write a"]),
         case_with("map-shared-read-only", &["a"], |at| map(at, false, ProtFlags::READ, MapFlags::SHARED), &[]),
         case_with("map-private-of-a-reader", &["a"], |at| map(at, false, RW, MapFlags::PRIVATE), &[]),
-        case_with("make-a-mapping-writable", &["a"], protect,
+        case_with("make-a-mapping-writable", &["a"], make_a_mapping_writable,
             &["open_write a", "mmap_write a prot=3", "close_write a"]),
         case_with("write-to-a-mapping-after-close", &["a"], map_and_close,
             &["open_write a", "mmap_write a prot=3", "close_write a"]),
@@ -115,7 +115,11 @@ fn map(at: &Place, writable: bool, protection: ProtFlags, flags: MapFlags) -> Re
     Ok(())
 }
 
-fn protect(at: &Place) -> Result<()> {
+/// Maps a file, open for both, for reading, and then allows writing.
+///
+/// # Errors
+/// Where the file cannot be mapped.
+pub fn make_a_mapping_writable(at: &Place) -> Result<()> {
     let file = OpenOptions::new().read(true).write(true).open(at.at("a"))?;
     // SAFETY: as in `map`.
     let mapping = unsafe { rustix::mm::mmap(null_mut(), 1, ProtFlags::READ, MapFlags::SHARED, &file, 0) }?;

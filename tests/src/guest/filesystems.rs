@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use super::case::{Case, Place, case, case_with};
+use super::data;
 use super::run;
 use super::sensor::Sensor;
 use super::setup::{self, Results};
@@ -89,6 +90,70 @@ fn overlay_cases() -> Vec<Case> {
         case("mkdir-and-write", mkdir_and_write,
             &["mkdir d 777", "create d/f 666", "open_write d/f trunc created", "close_write d/f"]),
     ]
+}
+
+/// Where layers are merged of which the upper one is watched, unlike the merged tree.
+const OVER: &str = "/over-watched";
+/// That upper layer. Nothing is in the lower one.
+const UPPER: &str = "/under/upper";
+
+/// The watched directory in that layer.
+pub const LAYER_WATCHED: &str = "/under/upper/watched";
+
+/// Makes what the cases in the upper layer need. The layers are merged when the sensor is there.
+///
+/// # Errors
+/// Where a file cannot be made.
+pub fn prepare_layer() -> Result<()> {
+    setup::mount("tmpfs", "tmpfs", "/under", None)?;
+    for layer in ["lower", "work"] {
+        fs::create_dir(Path::new("/under").join(layer))?;
+    }
+    run::prepare(UPPER, &layer_cases())?;
+    for control in [false, true] {
+        let place = Place::new(UPPER, TWO_NAMES, control);
+        fs::hard_link(place.at("a"), place.at("b"))?;
+    }
+    Ok(())
+}
+
+/// Runs the cases in the merged tree: what is written there is the upper layer's file.
+///
+/// # Errors
+/// Where the kernel has no overlayfs.
+pub fn run_layer(sensor: &mut Sensor, results: &mut Results) -> Result<()> {
+    let layers = format!("lowerdir=/under/lower,upperdir={UPPER},workdir=/under/work");
+    setup::mount("overlay", "overlay", OVER, Some(&layers)).context("overlayfs")?;
+    for case in layer_cases() {
+        for (control, end) in [(false, ""), (true, " (unwatched)")] {
+            let place = Place::new(UPPER, case.name, control);
+            let want = if control { &[] } else { case.want.as_slice() };
+            let act = || (case.act)(&place.reached_at(OVER));
+            let result = run::expect(sensor, &place, case.who, act, want);
+            results.report(&format!("layer/{}{end}", case.name), result);
+        }
+    }
+    Ok(())
+}
+
+/// The case whose file has two names, of which the one that is used is the older.
+const TWO_NAMES: &str = "append-to-one-of-two-names";
+
+#[rustfmt::skip]
+fn layer_cases() -> Vec<Case> {
+    vec![
+        case_with("append", &["a"], |at| append(at, "a"), &["open_write a append", "close_write a append"]),
+        case_with("append-deep-below", &["d/", "d/e/", "d/e/f"], |at| append(at, "d/e/f"),
+            &["open_write d/e/f append", "close_write d/e/f append"]),
+        case_with(TWO_NAMES, &["a"], |at| append(at, "a"), &["open_write a append", "close_write a append"]),
+        case_with("make-a-mapping-writable", &["a"], data::make_a_mapping_writable,
+            &["open_write a", "mmap_write a prot=3", "close_write a"]),
+    ]
+}
+
+fn append(at: &Place, name: &str) -> Result<()> {
+    fs::OpenOptions::new().append(true).open(at.at(name))?;
+    Ok(())
 }
 
 fn mkdir_and_write(at: &Place) -> Result<()> {

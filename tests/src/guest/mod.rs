@@ -4,6 +4,7 @@
 //! in every way; `/init burst BACKEND` counts what a flood leaves, of the daemon and of the library. Each result is a line on the result port: `ok NAME`, `not ok NAME: ...` or `skipped NAME: reason`; the last
 //! line is `EXIT n`.
 
+mod awaited;
 mod burst;
 mod case;
 mod context;
@@ -91,6 +92,8 @@ fn hooks(backend: Backend, results: &mut Results) -> Result<()> {
     let mut paths = vec!["/w/watched".to_owned()];
     paths.extend(lives::PATHS.map(str::to_owned));
     paths.extend(ipc::PATHS.map(str::to_owned));
+    awaited::prepare()?;
+    paths.extend(awaited::paths());
     let mut disks = Vec::new();
     for disk in filesystems::DISKS {
         if disk.prepare(results, &everywhere)? {
@@ -99,7 +102,8 @@ fn hooks(backend: Backend, results: &mut Results) -> Result<()> {
         }
     }
     filesystems::prepare_overlay()?;
-    paths.push(filesystems::OVERLAY_WATCHED.to_owned());
+    filesystems::prepare_layer()?;
+    paths.extend([filesystems::OVERLAY_WATCHED, filesystems::LAYER_WATCHED].map(str::to_owned));
     let start = Instant::now();
     let mut sensor = Sensor::start(backend, &paths, None)?;
     results.say(format_args!("{} is in place after {:.1} s", backend.name(), start.elapsed().as_secs_f32()));
@@ -109,11 +113,13 @@ fn hooks(backend: Backend, results: &mut Results) -> Result<()> {
         disk.run(&mut sensor, results, &everywhere);
     }
     filesystems::run_overlay(&mut sensor, results);
+    filesystems::run_layer(&mut sensor, results)?;
     process::run_all(&mut sensor, results);
     context::run_all(&mut sensor, results);
     sensor.drain(|_| {});
     ipc::run_all(&mut sensor, results, sockets);
     lives::run_all(&mut sensor, results, holder);
+    awaited::run_all(&mut sensor, results);
     let losses = sensor.losses()?;
     // What `paths` does deeper than the programs walk, on each filesystem: create and open of two cases, and of three
     // in the control run.

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use aya::maps::{Array, MapData};
+use sensor_common::limits::{CHILD_ENTRIES, WATCH_ENTRIES};
 use sensor_common::record::{counter, kind};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::MissedTickBehavior;
@@ -26,7 +27,7 @@ use crate::probe::fanotify::Overflow;
 use crate::probe::hooks::Backend;
 use crate::probe::load::Loaded;
 use crate::probe::mark::MapMarker;
-use crate::probe::watches;
+use crate::probe::watches::{self, WatchError};
 use crate::sink::{Notice, Sinks};
 use crate::source::live::{Drained, Ring};
 use crate::source::snapshot::{self, User, boottime_ns};
@@ -270,6 +271,7 @@ impl Daemon {
         for found in &changes.found {
             self.stream.tell(kind::FILE_FOUND, found);
         }
+        self.metrics.set_unwatched(changes.errors.iter().map(WatchError::refused).sum());
         let complaints: Vec<String> =
             changes.errors.iter().chain(&seeded.errors).map(ToString::to_string).collect();
         for complaint in complaints.iter().filter(|complaint| !self.complaints.contains(complaint)) {
@@ -381,9 +383,12 @@ impl Daemon {
             };
             self.metrics.set_table(table.name, now);
         }
-        let entries = self.watching.entries().0;
-        let capacity = sensor_common::limits::WATCH_ENTRIES;
-        self.metrics.set_table("kernel_watches", TableUse { entries, capacity, ..TableUse::default() });
+        let (watches, names) = self.watching.entries();
+        for (table, entries, capacity) in
+            [("kernel_watches", watches, WATCH_ENTRIES), ("kernel_names", names, CHILD_ENTRIES)]
+        {
+            self.metrics.set_table(table, TableUse { entries, capacity, ..TableUse::default() });
+        }
         self.metrics.set_ring_buffer(self.config.limits.ring_buffer_bytes as usize, 0);
         for (sink, status) in self.sinks.status() {
             self.metrics.set_sink(sink, &status);

@@ -1,6 +1,6 @@
 //! What is watched: the configured paths, the homes of all users, and what is mounted below them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use sensor_common::record::{FileRecord, kind};
@@ -201,16 +201,21 @@ impl Watching {
 
 /// The configured paths, with homes put in.
 fn specs(config: &Config, users: &[User]) -> Vec<Spec> {
+    // Of a thousand users there are tens of thousands.
+    let mut known = HashSet::new();
     let mut specs = vec![Spec { path: PASSWD.to_owned(), class: None, owner: None }];
     for path in config.watch.effective() {
         match path.path.strip_prefix("~/") {
-            None => specs.push(Spec { path: path.path.clone(), class: Some(path.class), owner: None }),
+            None => {
+                known.insert(path.path.clone());
+                specs.push(Spec { path: path.path.clone(), class: Some(path.class), owner: None });
+            }
             Some(below) => {
                 for user in users.iter().filter(|user| user.home.starts_with('/')) {
                     let path_in_home = format!("{}/{below}", user.home.trim_end_matches('/'));
-                    let spec = Spec { path: path_in_home, class: Some(path.class), owner: Some(user.id) };
-                    if !specs.iter().any(|known| known.path == spec.path) {
-                        specs.push(spec);
+                    if known.insert(path_in_home.clone()) {
+                        let (class, owner) = (Some(path.class), Some(user.id));
+                        specs.push(Spec { path: path_in_home, class, owner });
                     }
                 }
             }

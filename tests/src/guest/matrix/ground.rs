@@ -14,7 +14,6 @@ use super::super::case::{Child, call};
 use super::super::filesystems::DISKS;
 use super::super::setup::{self, Results};
 use super::operations::Operation;
-use super::reasons::Kernel;
 
 /// Where symlinks lead to the filesystems.
 pub const LINKS: &str = "/by-link";
@@ -67,8 +66,6 @@ pub struct Scene {
     /// Files of cells, opened before the sensor started. Each is the cell's own process's alone once that is there: the
     /// last close is then its.
     pub files: RefCell<HashMap<String, OwnedFd>>,
-    /// What the kernel is like, where that decides.
-    pub kernel: Kernel,
     /// This program, in a memfd.
     pub program: OwnedFd,
     /// The process [`Self::other`] ends when this is closed.
@@ -111,7 +108,7 @@ impl Scene {
         })?;
         std::io::copy(&mut fs::File::open("/proc/self/exe")?, &mut fs::File::from(program.try_clone()?))?;
         let (directories, files) = (HashMap::new(), RefCell::default());
-        Ok(Self { other: other.pid, directories, files, kernel: Kernel::probe()?, program, _go: go })
+        Ok(Self { other: other.pid, directories, files, program, _go: go })
     }
 
     /// What is mounted after the sensor has started, which does not know of it.

@@ -167,7 +167,7 @@ fn outcome(
     way: &Way,
     operation: &Operation,
 ) -> Result<Option<&'static reasons::Reason>> {
-    let find = |fits: &dyn Fn(Why) -> bool| reasons::find(way.name, operation.name, scene.kernel, fits);
+    let find = |fits: &dyn Fn(Why) -> bool| reasons::find(way.name, operation.name, fits);
     let Some(cell) = Cell::new(way, operation, scene) else {
         return Ok(Some(find(&|why| why == Why::Apart).context("no reason why it is not tried")?));
     };
@@ -186,7 +186,7 @@ fn outcome(
             return Ok(Some(find(&fits).with_context(|| format!("refused without a reason: {what}"))?));
         }
     }
-    let silent = find(&|why| matches!(why, Why::Unchanged | Why::Missed));
+    let silent = find(&|why| why == Why::Unchanged);
     let deadline = Instant::now() + if silent.is_some() { BRIEFLY } else { PATIENCE };
     let mut seen: Vec<Seen> = Vec::new();
     let lacking = loop {
@@ -202,9 +202,8 @@ fn outcome(
     match (lacking, silent) {
         (None, None) => Ok(None),
         (None, Some(reason)) => bail!("seen now, {lines:?}: take out the reason {:?}", reason.because),
-        (Some(_), Some(reason)) if changed == (reason.why == Why::Missed) => Ok(Some(reason)),
-        (Some(_), Some(reason)) => bail!("changed: {changed}, which is not {:?}", reason.why),
-        (Some(lacking), None) => bail!("missed: no {lacking:?} by {pid}, but {lines:?}"),
+        (Some(_), Some(reason)) if !changed => Ok(Some(reason)),
+        (Some(lacking), _) => bail!("missed: no {lacking:?} by {pid}, but {lines:?}"),
     }
 }
 

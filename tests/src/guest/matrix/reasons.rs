@@ -1,10 +1,6 @@
 //! Why a cell is no record: the one table of all that is not seen, and what comes of each.
 
 use std::fmt;
-use std::fs::File;
-use std::io::{BufRead, BufReader};
-
-use anyhow::{Context, Result};
 
 /// Why there is no record of an operation done in one way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,42 +13,14 @@ pub enum Why {
     Lacking,
     /// It is done and nothing below the watched directory changes.
     Unchanged,
-    /// It changes what is watched, and no record tells: a hole.
-    Missed,
 }
 
 /// An error of a system call, by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Errno(pub &'static str, pub i32);
 
-/// What differs between kernels, as far as it decides what is seen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Kernel {
-    /// The file that overlayfs opens in a layer has the layer's path (fs/open.c, `backing_file_open`; since 6.7), not
-    /// that of the merged tree with the layer's inode (`open_with_fake_path`).
-    pub layers_have_paths: bool,
-}
-
-impl Kernel {
-    /// Asks the kernel's list of functions.
-    ///
-    /// # Errors
-    /// Where it has none.
-    pub fn probe() -> Result<Self> {
-        let symbols = File::open("/proc/kallsyms").context("/proc/kallsyms")?;
-        for line in BufReader::new(symbols).lines() {
-            if line?.ends_with(" backing_file_user_path") {
-                return Ok(Self { layers_have_paths: true });
-            }
-        }
-        Ok(Self { layers_have_paths: false })
-    }
-}
-
 /// One reason.
 pub struct Reason {
-    /// Where it holds.
-    kernels: fn(Kernel) -> bool,
     ways: &'static [&'static str],
     operations: &'static [&'static str],
     /// What comes of it.
@@ -67,7 +35,6 @@ impl fmt::Display for Why {
         f.write_str(match self {
             Self::Refused(errno) => return write!(f, "refused\t{}", errno.0),
             Self::Apart | Self::Lacking | Self::Unchanged => "n/a\t-",
-            Self::Missed => "missed\t-",
         })
     }
 }
@@ -80,77 +47,41 @@ const EOPNOTSUPP: Errno = Errno("EOPNOTSUPP", libc::EOPNOTSUPP);
 const EPERM: Errno = Errno("EPERM", libc::EPERM);
 const EXDEV: Errno = Errno("EXDEV", libc::EXDEV);
 
-fn any(_: Kernel) -> bool {
-    true
-}
-
-fn fake_paths(kernel: Kernel) -> bool {
-    !kernel.layers_have_paths
-}
-
-/// What opens a file in the layer.
-const OPENING: &[&str] = &[
-    "create",
-    "write",
-    "append",
-    "O_TRUNC",
-    "mmap",
-    "copy_range",
-    "sendfile",
-    "splice",
-    "punch",
-    "FICLONE",
-    "mkdir",
-];
-
 /// The table. An empty list is all of them; the first that fits is meant.
 #[rustfmt::skip]
 const REASONS: &[Reason] = &[
-    Reason { kernels: any, ways: FILES, operations: &["create"], why: Why::Apart,
+    Reason { ways: FILES, operations: &["create"], why: Why::Apart,
         because: "there is no descriptor of a file that is not there yet" },
-    Reason { kernels: any, ways: FILES, operations: &["O_TRUNC"], why: Why::Apart,
+    Reason { ways: FILES, operations: &["O_TRUNC"], why: Why::Apart,
         because: "a flag of open(2): the descriptor is open already" },
-    Reason { kernels: any, ways: FILES, operations: &["other_link", "link_target"], why: Why::Apart,
+    Reason { ways: FILES, operations: &["other_link", "link_target"], why: Why::Apart,
         because: "about the name by which a file is opened: a descriptor has none" },
-    Reason { kernels: any, ways: FILES, operations: ANY, why: Why::Apart,
+    Reason { ways: FILES, operations: ANY, why: Why::Apart,
         because: "the operation is on a name, not on an open file" },
-    Reason { kernels: any, ways: RINGS, operations: &["mmap", "copy_range", "sendfile", "FICLONE", "mknod", "chmod", "bind_file", "bind_dir", "move_mount"],
+    Reason { ways: RINGS, operations: &["mmap", "copy_range", "sendfile", "FICLONE", "mknod", "chmod", "bind_file", "bind_dir", "move_mount"],
         why: Why::Apart, because: "io_uring has no such operation on any kernel" },
-    Reason { kernels: any, ways: RINGS, operations: ANY, why: Why::Lacking,
+    Reason { ways: RINGS, operations: ANY, why: Why::Lacking,
         because: "this kernel's io_uring does not have the operation yet" },
-    Reason { kernels: any, ways: &["proc-pid-root"], operations: &["bind_file", "bind_dir", "move_mount"], why: Why::Refused(EINVAL),
+    Reason { ways: &["proc-pid-root"], operations: &["bind_file", "bind_dir", "move_mount"], why: Why::Refused(EINVAL),
         because: "mount(2) and move_mount(2) work in the caller's own mount namespace only" },
-    Reason { kernels: any, ways: &["user-ns"], operations: &["mknod"], why: Why::Refused(EPERM),
+    Reason { ways: &["user-ns"], operations: &["mknod"], why: Why::Refused(EPERM),
         because: "devices are made with CAP_MKNOD in the first user namespace only" },
-    Reason { kernels: any, ways: &["overlay-upper"], operations: &["bind_file", "bind_dir", "move_mount"], why: Why::Unchanged,
+    Reason { ways: &["overlay-upper"], operations: &["bind_file", "bind_dir", "move_mount"], why: Why::Unchanged,
         because: "the mount is over the merged tree: the watched directory, which PID 1 reads, stays as it is" },
-    Reason { kernels: fake_paths, ways: &["overlay-upper"], operations: OPENING, why: Why::Missed,
-        because: "before 6.7 the file that overlayfs opens in its layer bears the merged tree's path: the programs walk that, \
-            and see what comes with it (create, mkdir, truncate), not the write" },
-    Reason { kernels: fake_paths, ways: &["overlay-upper"], operations: &["other_link", "link_target"], why: Why::Missed,
-        because: "before 6.7 the record has the path below the merged tree's root, not the host's" },
-    Reason { kernels: any, ways: &["overlay-upper", "overlay-lower"], operations: &["O_TMPFILE"], why: Why::Refused(EOPNOTSUPP),
+    Reason { ways: &["overlay-upper", "overlay-lower"], operations: &["O_TMPFILE"], why: Why::Refused(EOPNOTSUPP),
         because: "this kernel's overlayfs has no O_TMPFILE yet" },
-    Reason { kernels: any, ways: &["overlay-lower"], operations: &["rename_dir"], why: Why::Refused(EXDEV),
+    Reason { ways: &["overlay-lower"], operations: &["rename_dir"], why: Why::Refused(EXDEV),
         because: "overlayfs renames no directory of a lower layer unless it is mounted with redirect_dir" },
-    Reason { kernels: any, ways: &["overlay-lower"], operations: ANY, why: Why::Unchanged,
+    Reason { ways: &["overlay-lower"], operations: ANY, why: Why::Unchanged,
         because: "writes go to the upper layer: the watched directory, which PID 1 reads, stays as it is" },
 ];
 
 /// The reason for which a cell may come out so.
-pub fn find(
-    way: &str,
-    operation: &str,
-    kernel: Kernel,
-    fits: impl Fn(Why) -> bool,
-) -> Option<&'static Reason> {
+pub fn find(way: &str, operation: &str, fits: impl Fn(Why) -> bool) -> Option<&'static Reason> {
     let among = |list: &[&str], name: &str| list.is_empty() || list.contains(&name);
-    REASONS.iter().find(|reason| {
-        among(reason.ways, way)
-            && among(reason.operations, operation)
-            && (reason.kernels)(kernel)
-            && fits(reason.why)
-    })
+    REASONS
+        .iter()
+        .find(|reason| among(reason.ways, way) && among(reason.operations, operation) && fits(reason.why))
 }
 
 #[cfg(test)]
@@ -175,11 +106,10 @@ mod tests {
 
     #[test]
     fn the_first_that_fits_is_meant() {
-        let [old, new] = [false, true].map(|layers_have_paths| Kernel { layers_have_paths });
-        let found = find("handle", "O_TRUNC", new, |why| why == Why::Apart).unwrap();
+        let found = find("handle", "O_TRUNC", |why| why == Why::Apart).unwrap();
         assert!(found.because.contains("flag of open"), "{}", found.because);
-        assert!(find("absolute", "create", old, |_| true).is_none());
-        assert!(find("overlay-upper", "write", new, |_| true).is_none());
-        assert_eq!(find("overlay-upper", "write", old, |_| true).unwrap().why, Why::Missed);
+        assert!(find("absolute", "create", |_| true).is_none());
+        assert!(find("overlay-upper", "write", |_| true).is_none());
+        assert_eq!(find("overlay-lower", "write", |_| true).unwrap().why, Why::Unchanged);
     }
 }

@@ -1,5 +1,10 @@
 //! The walk over paths, with a marker that knows nothing of the kernel.
 
+use std::os::fd::BorrowedFd;
+
+use rustix::io::Errno;
+use sensor_common::watch;
+
 use super::*;
 
 /// Recognises objects by what stat(2) says, and remembers the marks.
@@ -180,27 +185,26 @@ fn a_directory_that_takes_the_place_of_another_is_looked_through() {
     assert_eq!(set.resolve().unwrap().found, []);
 }
 
-/// Counts what the default list takes with the homes of fifty users: nothing there, and everything there.
-#[test]
-fn the_default_list_of_fifty_users_finds_room() {
-    use sensor_common::limits::{CHILD_ENTRIES, WATCH_ENTRIES};
-    const USERS: usize = 50;
-
+/// Counts what the default list takes with the homes of so many users: nothing there, and everything there.
+fn sizes(users: usize) -> [[usize; 3]; 2] {
     let dir = tempfile::tempdir().unwrap();
     let root: &'static str = Box::leak(dir.path().to_str().unwrap().to_owned().into_boxed_str());
     let mut specs = Vec::new();
     for path in crate::config::watch::Watch::default().effective() {
-        for user in 0..if path.is_in_home() { USERS } else { 1 } {
+        for user in 0..if path.is_in_home() { users } else { 1 } {
             let path_of_user = path.path.replacen('~', &format!("/home/user{user}"), 1);
             specs.push(Spec { path: path_of_user, class: Some(path.class), owner: None });
         }
+    }
+    for user in 0..users {
+        std::fs::create_dir_all(format!("{root}/home/user{user}")).unwrap();
     }
     let count = |specs: &[Spec]| {
         let mut set = WatchSet::new(Fake::default(), root, specs.to_vec());
         let changes = set.resolve().unwrap();
         assert!(changes.errors.is_empty(), "{:?}", changes.errors);
-        let (objects, children) = set.len();
-        (changes.watches.len(), objects, children)
+        let (objects, names) = set.len();
+        [changes.watches.len(), objects, names]
     };
     let nothing = count(&specs);
     for spec in &specs {
@@ -208,12 +212,62 @@ fn the_default_list_of_fifty_users_finds_room() {
         std::fs::create_dir_all(format!("{root}{}", spec.path.replace('*', "1000"))).unwrap();
     }
     let everything = count(&specs);
-    println!("watches, objects, names: nothing there {nothing:?}, everything there {everything:?}");
-    assert!(everything.1 > specs.len() && everything.2 > nothing.2, "{everything:?}");
-    // Two fifths of each are left for what a machine has beside: more users, mounts, files with further names.
-    for (watches, objects, children) in [nothing, everything] {
-        assert!(watches.max(objects) * 5 < WATCH_ENTRIES * 3 && children * 5 < CHILD_ENTRIES * 3);
+    assert!(everything[1] > specs.len() && everything[2] > nothing[2], "{everything:?}");
+    [nothing, everything]
+}
+
+#[test]
+fn the_default_list_of_a_thousand_users_finds_room() {
+    use sensor_common::limits::{CHILD_ENTRIES, WATCH_ENTRIES};
+    let (few, more) = (sizes(10), sizes(20));
+    for ((few, more), what) in few.into_iter().zip(more).zip(["nothing there", "everything there"]) {
+        let [watches, objects, names] =
+            [0, 1, 2].map(|index| few[index] + (more[index] - few[index]) / 10 * 990);
+        println!("{what}: {watches} watches, {objects} objects, {names} names");
+        // A quarter is left for what a machine has beside: mounts, files with further names.
+        let most = WATCH_ENTRIES / 4 * 3;
+        assert!(watches < most && objects < most && names < CHILD_ENTRIES / 4 * 3, "{what}");
     }
+}
+
+/// A backend with room for one name.
+#[derive(Default)]
+struct Small(usize);
+
+impl Marker for Small {
+    type Identity = u32;
+
+    fn identify(&mut self, _: BorrowedFd<'_>, path: &str) -> Result<Vec<u32>, WatchError> {
+        Ok(vec![path.len() as u32])
+    }
+
+    fn mark(&mut self, _: &u32, _: u32, _: u32) -> Result<(), WatchError> {
+        Ok(())
+    }
+
+    fn mark_child(&mut self, _: &u32, _: &[u8], flags: u32, _: u32) -> Result<(), WatchError> {
+        let room = flags == 0 || self.0 == 0;
+        self.0 += 1;
+        if room { Ok(()) } else { Err(WatchError::Full { what: "names", refused: 1 }) }
+    }
+
+    fn mark_socket(&mut self, _: &u32, _: &[u8], _: Option<u32>) -> Result<(), WatchError> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_full_map_is_one_error_that_counts() {
+    let dir = tempfile::tempdir().unwrap();
+    let specs = ["a", "b", "c"].map(|name| spec(&dir.path().join(name), WatchClass::SystemUnit));
+    let on_the_way = dir.path().components().count() - 1;
+    let mut set = WatchSet::new(Small::default(), "/", specs.to_vec());
+    let errors = set.resolve().unwrap().errors;
+    let refused = on_the_way + specs.len() - 1;
+    assert!(matches!(errors.as_slice(), [WatchError::Full { what: "names", .. }]), "{errors:?}");
+    assert_eq!(errors[0].refused(), refused, "{errors:?}");
+    // What found no room is tried again, and told again.
+    assert_eq!(set.resolve().unwrap().errors[0].refused(), refused);
 }
 
 #[test]
