@@ -147,6 +147,11 @@ fn what_scripts_and_configuration_say_counts_too() {
     let alert = machine.one();
     assert_eq!(alert.rule.id, "systemd.manager-config.written");
     assert!(!alert.unit.as_ref().expect("configuration").signals.is_empty(), "{}", reasons(&alert));
+    assert!(alert.techniques().any(|technique| technique.id == "T1574.006"));
+
+    machine.write(shell(), SYSTEM, "systemd-evil.service");
+    let ids: Vec<&str> = machine.one().techniques().map(|technique| technique.id).collect();
+    assert_eq!(ids, ["T1543.002", "T1036.004"]);
 }
 
 #[test]

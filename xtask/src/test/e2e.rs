@@ -3,6 +3,8 @@
 //! The guest runs `tests/scenarios/main.sh`, which runs the parts of a [`Plan`]; what it writes becomes a [`transcript`],
 //! and [`judge`] says what holds.
 
+#[cfg(test)]
+mod catalog;
 mod changes;
 mod judge;
 mod packages;
@@ -125,7 +127,7 @@ fn boot(program: &Path, plan: &Plan) -> Result<Guest> {
     let mut vm = DebianVm::new(&kernel, "#!/bin/bash\nexec /svcsensor/e2e/main.sh\n");
     vm.files = files(program, plan)?;
     // Two minutes on an idle machine; machines that others share are slower by a factor of 2 to 3.
-    vm.hardware.limit = Duration::from_secs(500 + u64::from(plan.changes) / 5);
+    vm.hardware.limit = Duration::from_secs(600 + u64::from(plan.changes) / 5);
     let (mut talk, mut all) = (Vec::new(), Vec::new());
     let outcome = vm.run(&mut |line| {
         all.push(line.to_owned());

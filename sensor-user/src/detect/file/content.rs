@@ -13,7 +13,7 @@ use crate::subject::place::Place;
 use crate::subject::service::UnitPart;
 use crate::subject::unit::effective::Effective;
 use crate::subject::unit::signals::command::of_script;
-use crate::subject::unit::signals::unit::of_manager;
+use crate::subject::unit::signals::unit::{of_manager, of_udev};
 use crate::subject::unit::store::Digest;
 
 /// Paths whose content findings wait for.
@@ -196,6 +196,7 @@ fn weigh_text(finding: &mut Finding, found: &Found) {
     let signals = match part {
         UnitPart::Directory | UnitPart::Fragment | UnitPart::DropIn => return,
         UnitPart::ManagerConfig => of_manager(&Digest::new(&regular.content)),
+        UnitPart::UdevRules => of_udev(&regular.content),
         // Of a binary there is nothing to read.
         _ if regular.content.starts_with(b"\x7fELF") => return,
         _ => of_script(&regular.content),

@@ -8,6 +8,7 @@ pub(super) mod techniques;
 
 pub use self::adjacent::*;
 pub use self::systemd::*;
+pub use self::techniques::of_signal;
 use self::techniques::CONTAINER_SERVICE;
 use super::rule::{Rule, Severity};
 

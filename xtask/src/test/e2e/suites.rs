@@ -1,4 +1,5 @@
-//! What the scenario `suites` must tell: a row of `suites.txt` for each thing that it does (`tests/scenarios/suite-*.sh`).
+//! What the scenario `suites` must tell: a row of `suites.txt` or `suites-catalog.txt` for each thing that it does
+//! (`tests/scenarios/suite-*.sh`).
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -7,24 +8,24 @@ use super::judge::{line, rule};
 use super::transcript::{Transcript, Verdict, text};
 
 /// The rows.
-const ITEMS: &str = include_str!("suites.txt");
+const ITEMS: [&str; 2] = [include_str!("suites.txt"), include_str!("suites-catalog.txt")];
 
 /// A step, and the alert that it must bring.
 #[derive(Debug, PartialEq)]
-struct Item {
-    step: &'static str,
-    rule: &'static str,
-    /// The catalog's severity; more is welcome.
-    least: &'static str,
+pub struct Item {
+    pub step: &'static str,
+    pub rule: &'static str,
+    /// More is welcome.
+    pub least: &'static str,
     technique: &'static str,
     /// By whom.
     by: &'static str,
-    /// As the host sees it.
+    /// As the host sees it; empty where it is about none.
     file: &'static str,
 }
 
 /// From least to worst, as alerts spell them.
-const SEVERITIES: [&str; 5] = ["info", "low", "medium", "high", "critical"];
+pub const SEVERITIES: [&str; 5] = ["info", "low", "medium", "high", "critical"];
 
 /// Judges each item.
 pub fn judge(told: &Transcript, verdicts: &mut Vec<Verdict>) {
@@ -106,13 +107,17 @@ fn chain(alert: &Value) -> Vec<String> {
 }
 
 /// The rows of [`ITEMS`].
-fn items() -> Result<Vec<Item>> {
-    let rows = ITEMS.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+///
+/// # Errors
+/// Where one is not written as the others.
+pub fn items() -> Result<Vec<Item>> {
+    let rows = ITEMS.iter().flat_map(|text| text.lines()).filter(|line| !line.is_empty() && !line.starts_with('#'));
     rows.map(|row| {
         // A command line has spaces, a path has none here.
         let (rest, file) = row.rsplit_once(' ').unwrap_or_default();
         let mut words = rest.split_whitespace();
         let mut next = || words.next().with_context(|| format!("a word is missing: {row}"));
+        let file = if file == "-" { "" } else { file };
         let item =
             Item { step: next()?, rule: next()?, least: next()?, technique: next()?, by: next()?, file };
         ensure!(SEVERITIES.contains(&item.least) && words.next().is_none(), "no such row: {row}");
