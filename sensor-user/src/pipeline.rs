@@ -179,7 +179,9 @@ impl Pipeline {
             UserRecord::Tick => {}
             UserRecord::CgroupSnapshot(cgroup) => lineage.set_cgroup(cgroup.id, cgroup.path.as_bytes()),
             UserRecord::Users(users) => lineage.set_users(users.names),
-            UserRecord::FileFound(found) => self.findings.extend(detector.found(time, &found, lineage)),
+            UserRecord::FileFound(found) => {
+                detector.found(time, &found, lineage, &mut |finding| self.findings.push(finding));
+            }
             UserRecord::Loss(loss) => {
                 if let Some(lost) = self.lost.get_mut(usize::from(loss.kind)) {
                     *lost += loss.dropped;

@@ -7,11 +7,7 @@ cp /bin/true /opt/suite/agent
 # Beside units, what comes with its directory in the first milliseconds is found, not seen.
 mkdir -p /usr/local/etc/rc.d /service /efi/loader/credentials /boot/loader/credentials /boot/loader/entries /boot/grub \
     /var/{service,spool/cron/atjobs} /var/lib/{portables,extensions,confexts}
-(
-    cd /home/alice || exit
-    mkdir -p .config/{autostart,environment.d,user-tmpfiles.d,upstart,rc/runlevels/default} .local/share/dbus-1/services .pm2
-    chown -R alice: .config .local .pm2
-)
+su -l alice -c 'mkdir -p .config/{autostart,environment.d,user-tmpfiles.d,upstart,rc/runlevels/default} .local/share/dbus-1/services .pm2'
 # Services have homes as well.
 for home in /srv/cat /var/lib/cat /opt/cat /export/home/cat; do
     mkdir -p "${home%/*}"

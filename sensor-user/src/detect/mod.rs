@@ -8,6 +8,7 @@ pub mod exec;
 pub mod file;
 pub mod finding;
 pub mod follow;
+mod mounts;
 pub mod quiet;
 mod requests;
 pub mod rule;

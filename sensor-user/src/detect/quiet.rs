@@ -19,11 +19,13 @@ pub enum Quiet {
     Nowhere,
     /// The same operation told a second time by the layer below an overlay.
     Echo,
+    /// Came with a mount, which is told.
+    Mounted,
 }
 
 impl Quiet {
     /// Names for metrics, in the order of [`QuietCounts`].
-    pub const NAMES: [&'static str; 8] = [
+    pub const NAMES: [&'static str; 9] = [
         "generator_output",
         "manager_own_files",
         "transient_scope",
@@ -32,6 +34,7 @@ impl Quiet {
         "meaningless",
         "nowhere",
         "echo",
+        "mounted",
     ];
 }
 

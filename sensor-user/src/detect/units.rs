@@ -7,7 +7,7 @@ use crate::event::content::{FileContent, Found};
 use crate::subject::name::is_type;
 use crate::subject::service::Scope;
 use crate::subject::unit::change::{Change, changes};
-use crate::subject::unit::effective::{Effective, effective};
+use crate::subject::unit::effective::{Effective, State, effective};
 use crate::subject::unit::load::{LoadPath, View, split};
 use crate::subject::unit::signals::unit::signals;
 use crate::subject::unit::signals::{Signal, Weight};
@@ -165,7 +165,9 @@ pub(super) fn weigh(
     after: &Effective,
     packaged: &BTreeSet<Vec<u8>>,
 ) {
-    let known = before.map(|before| signals(before, packaged)).unwrap_or_default();
+    // A name says nothing before there is a unit of it.
+    let existing = before.filter(|before| before.state != State::Missing);
+    let known = existing.map(|before| signals(before, packaged)).unwrap_or_default();
     let new = signals(after, packaged)
         .into_iter()
         .filter(|signal| !known.iter().any(|known| (known.slug, &known.why) == (signal.slug, &signal.why)));

@@ -149,6 +149,8 @@ fn what_scripts_and_configuration_say_counts_too() {
     assert!(!alert.unit.as_ref().expect("configuration").signals.is_empty(), "{}", reasons(&alert));
     assert!(alert.techniques().any(|technique| technique.id == "T1574.006"));
 
+    let unit = b"/etc/systemd/system/systemd-evil.service".to_vec();
+    machine.files.insert(unit, text_file("[Service]\nExecStart=/bin/true\n"));
     machine.write(shell(), SYSTEM, "systemd-evil.service");
     let ids: Vec<&str> = machine.one().techniques().map(|technique| technique.id).collect();
     assert_eq!(ids, ["T1543.002", "T1036.004"]);

@@ -337,6 +337,7 @@ fn what_was_there_before_its_watch_is_told_once() {
         target: None,
         mode: 0o100_644,
         uid: 1000,
+        replaces: false,
     };
     machine.user(kind::FILE_FOUND, &found("early.service"));
     let alert = machine.one();

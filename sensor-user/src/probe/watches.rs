@@ -229,7 +229,7 @@ impl<M: Marker> WatchSet<M> {
             let same =
                 |known: &Directory<_>| known.identities.iter().any(|one| directory.identities.contains(one));
             if self.resolved_once && !known.is_some_and(same) {
-                scan(opened.as_fd(), number, &mut changes.found);
+                scan(opened.as_fd(), number, known.is_some(), &mut changes.found);
             }
             now.insert(number, directory);
         }
@@ -537,7 +537,7 @@ fn open_below(root: &OwnedFd, names: &[OsString]) -> Result<OwnedFd, WatchError>
 }
 
 /// Lists what lies below a directory. Nothing is opened but directories, and no symlink is followed.
-fn scan(directory: BorrowedFd<'_>, number: u32, found: &mut Vec<FileFound>) {
+fn scan(directory: BorrowedFd<'_>, number: u32, replaces: bool, found: &mut Vec<FileFound>) {
     let mut waiting = vec![(String::new(), 0)];
     while let Some((below, depth)) = waiting.pop() {
         let path = if below.is_empty() { "." } else { &below };
@@ -566,7 +566,8 @@ fn scan(directory: BorrowedFd<'_>, number: u32, found: &mut Vec<FileFound>) {
             if kind == FileType::Directory && depth < SCAN_DEPTH {
                 waiting.push((path.clone(), depth + 1));
             }
-            found.push(FileFound { watch: number, path, target, mode: stat.st_mode, uid: stat.st_uid });
+            let (mode, uid) = (stat.st_mode, stat.st_uid);
+            found.push(FileFound { watch: number, path, target, mode, uid, replaces });
         }
     }
 }

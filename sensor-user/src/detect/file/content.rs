@@ -65,7 +65,9 @@ impl Detector {
             return;
         }
         let Some(path) = host_path(case) else { return };
-        self.want(Want::File { path: path.to_vec(), expected });
+        if !self.want(Want::File { path: path.to_vec(), expected }) {
+            return;
+        }
         self.written.insert(path.to_vec(), record.header.boottime_ns);
         let unit = of_unit(case).map(|manager| (case.part.name.to_vec(), manager));
         let awaiting = Awaiting { finding: finding.clone(), unit, only_if_changed: false };
@@ -103,10 +105,13 @@ impl Detector {
         self.awaiting.insert(path.to_vec(), all);
     }
 
-    fn want(&mut self, want: Want) {
-        if self.wants.len() < WANTS_MAX {
+    /// Whether there was room for it.
+    fn want(&mut self, want: Want) -> bool {
+        let room = self.wants.len() < WANTS_MAX;
+        if room {
             self.wants.push(want);
         }
+        room
     }
 
     /// What the files that were asked for say, at `now`.
@@ -207,10 +212,7 @@ fn weigh_text(finding: &mut Finding, found: &Found) {
 /// Whose unit a file is part of; `None` where it is none of a unit's.
 fn of_unit(case: &Case<'_>) -> Option<Manager> {
     let Place::In { scope, owner, .. } = case.place else { return None };
-    let unit = matches!(
-        case.part.part,
-        UnitPart::Fragment | UnitPart::Alias | UnitPart::DropIn | UnitPart::DependencyLink
-    );
+    let unit = case.part.part.is_of_unit();
     unit.then(|| Manager { scope, owner, home: home_of(case.path).to_vec() })
 }
 

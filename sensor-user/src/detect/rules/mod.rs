@@ -8,8 +8,8 @@ pub(super) mod techniques;
 
 pub use self::adjacent::*;
 pub use self::systemd::*;
-pub use self::techniques::of_signal;
 use self::techniques::CONTAINER_SERVICE;
+pub use self::techniques::of_signal;
 use super::rule::{Rule, Severity};
 
 const PACKAGES: &str = "Installing, upgrading or removing a package that brings a service.";

@@ -217,11 +217,12 @@ fn section_of(id: &str) -> &str {
 
 #[test]
 fn every_id_of_the_catalog_is_there_once() {
-    let expected = SECTIONS.iter().flat_map(|(section, _, count)| {
-        (1..=*count).map(move |number| {
-            if *section == "C" { format!("C{number}") } else { format!("{section}.{number}") }
-        })
-    });
+    let expected =
+        SECTIONS.iter().flat_map(|(section, _, count)| {
+            (1..=*count).map(move |number| {
+                if *section == "C" { format!("C{number}") } else { format!("{section}.{number}") }
+            })
+        });
     let ids: Vec<&str> = rows().unwrap().iter().map(|row| row.id).collect();
     assert_eq!(ids, expected.collect::<Vec<_>>());
 }
@@ -244,22 +245,36 @@ fn the_document_is_what_the_data_says() {
         fs::write(&path, &document).unwrap();
     }
     let committed = fs::read_to_string(&path).unwrap_or_default();
-    assert!(committed == document, "docs/CATALOG.md is out of date: UPDATE_CATALOG=1 cargo test -p xtask catalog");
+    assert!(
+        committed == document,
+        "docs/CATALOG.md is out of date: UPDATE_CATALOG=1 cargo test -p xtask catalog"
+    );
 }
 
 #[test]
 fn what_no_test_does_shows_nothing() {
     let shown = Shown::read().unwrap();
-    for name in
-        ["catalog.none", "matrix:none", "hooks:none at all", "test:none", "step:none", "other:create", "catalog.A5-end"]
-    {
+    for name in [
+        "catalog.none",
+        "matrix:none",
+        "hooks:none at all",
+        "test:none",
+        "step:none",
+        "other:create",
+        "catalog.A5-end",
+    ] {
         assert!(shown.alerts(name).is_err(), "{name}");
     }
     for name in ["suite.atomic-unit", "matrix:rename", "matrix:chroot", "step:quiet.reload-storm"] {
         assert!(shown.alerts(name).is_ok(), "{name}");
     }
-    let row = |verdict, severity, shown: &[&'static str], why| {
-        Row { id: "A1.1", verdict, severity, what: "", shown: shown.to_vec(), why }
+    let row = |verdict, severity, shown: &[&'static str], why| Row {
+        id: "A1.1",
+        verdict,
+        severity,
+        what: "",
+        shown: shown.to_vec(),
+        why,
     };
     for (verdict, severity, by, why, holds) in [
         ("detected", "high", &["suite.atomic-unit"][..], "", true),
@@ -270,6 +285,10 @@ fn what_no_test_does_shows_nothing() {
         ("missed", "high", &["suite.atomic-unit"], "because", false),
         ("missed", "high", &[], "because", true),
     ] {
-        assert_eq!(line(&row(verdict, severity, by, why), &shown).is_ok(), holds, "{verdict} {severity} {by:?}");
+        assert_eq!(
+            line(&row(verdict, severity, by, why), &shown).is_ok(),
+            holds,
+            "{verdict} {severity} {by:?}"
+        );
     }
 }

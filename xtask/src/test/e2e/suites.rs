@@ -111,7 +111,8 @@ fn chain(alert: &Value) -> Vec<String> {
 /// # Errors
 /// Where one is not written as the others.
 pub fn items() -> Result<Vec<Item>> {
-    let rows = ITEMS.iter().flat_map(|text| text.lines()).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let rows =
+        ITEMS.iter().flat_map(|text| text.lines()).filter(|line| !line.is_empty() && !line.starts_with('#'));
     rows.map(|row| {
         // A command line has spaces, a path has none here.
         let (rest, file) = row.rsplit_once(' ').unwrap_or_default();
