@@ -44,15 +44,18 @@ systemctl enable debug-shell.service
 systemctl enable podman-restart.service
 systemctl disable debug-shell.service podman-restart.service
 # The manager still knows a unit whose file is gone.
-put $etc/cat-gone.service '[Service]\nType=oneshot\nExecStart=/bin/sleep 1\n'
+put $etc/cat-gone.service '[Service]\nExecStart=/bin/sleep 1000\n'
 systemctl daemon-reload
-systemctl show --property=FragmentPath cat-gone.service
+systemctl start cat-gone.service
 rm $etc/cat-gone.service
 step catalog.A4.9
-systemctl start cat-gone.service
+systemctl restart cat-gone.service
+sleep 0.5
+systemctl stop cat-gone.service
 step catalog.A4.10
 systemctl set-environment CAT=1
 systemctl unset-environment CAT
+# Refused for want of a namespace of cron's own, but asked.
 systemctl bind cron.service /opt/suite /mnt
 systemctl mount-image cron.service /opt/suite/root.raw /mnt
 
@@ -116,7 +119,7 @@ for hook in /usr/lib/systemd/system-sleep/cat /usr/lib/systemd/system-shutdown/c
     put $hook "$script"
     chmod +x $hook
 done
-rm {/usr/lib,/etc}/systemd/system-{sleep,shutdown}/cat
+rm -f {/usr/lib,/etc}/systemd/system-{sleep,shutdown}/cat
 
 step catalog.A7.1
 busctl call "${manager[@]}" AddDependencyUnitFiles asssbb 1 cat-dep.service multi-user.target Wants false false

@@ -56,7 +56,7 @@ print(manager.recv(4000))
 PYTHON
 : >"$state/suites.out"
 chmod 0666 "$state/suites.out"
-login_alice 400 <<'LOGIN'
+login_alice 600 <<'LOGIN'
 exec >>/run/e2e/suites.out 2>&1
 cd /svcsensor/e2e
 . ./lib.sh

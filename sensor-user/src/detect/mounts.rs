@@ -2,8 +2,8 @@
 //!
 //! A mount, or its end, puts another directory in a watched one's place, and what that holds is found when the paths are
 //! walked again. A mount that is made in a private namespace changes nothing for the service manager, unless it comes
-//! back from there (shared subtrees, mount_namespaces(7); systemd-sysext(8) merges so): then that something else is found
-//! is the only sign of it.
+//! back from there (shared subtrees, `mount_namespaces(7)`; systemd-sysext(8) merges so): then that something else is
+//! found is the only sign of it.
 
 use std::collections::VecDeque;
 

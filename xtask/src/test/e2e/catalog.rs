@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
-use std::path::PathBuf;
+use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -75,14 +75,14 @@ struct Shown {
 impl Shown {
     fn read() -> Result<Self> {
         let root = sh::root();
-        let scenarios = concatenated(root.join("tests/scenarios"))?;
+        let scenarios = concatenated(&root.join("tests/scenarios"))?;
         let steps = scenarios.lines().filter_map(|line| line.trim().strip_prefix("step "));
         Ok(Self {
             items: suites::items()?,
             steps: steps.map(str::to_owned).collect(),
             matrix: fs::read_to_string(root.join("docs/EVASION.md"))?,
-            guests: concatenated(root.join("tests/src/guest"))?,
-            pipeline: concatenated(root.join("sensor-user/src/pipeline_tests"))?,
+            guests: concatenated(&root.join("tests/src/guest"))?,
+            pipeline: concatenated(&root.join("sensor-user/src/pipeline_tests"))?,
         })
     }
 
@@ -114,12 +114,12 @@ fn ensure_known(name: &str, exists: bool) -> Result<()> {
 }
 
 /// The text of all files below a directory.
-fn concatenated(directory: PathBuf) -> Result<String> {
+fn concatenated(directory: &Path) -> Result<String> {
     let mut text = String::new();
-    for entry in fs::read_dir(&directory).with_context(|| directory.display().to_string())? {
+    for entry in fs::read_dir(directory).with_context(|| directory.display().to_string())? {
         let path = entry?.path();
         if path.is_dir() {
-            text += &concatenated(path)?;
+            text += &concatenated(&path)?;
         } else {
             text += &fs::read_to_string(&path).with_context(|| path.display().to_string())?;
             text.push('\n');
