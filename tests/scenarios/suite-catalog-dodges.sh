@@ -50,7 +50,6 @@ sleep 0.5
 # The block of a unit's file on the disk: no operation on the file.
 put $etc/cat-raw.service '[Service]\nType=oneshot\nExecStart=/bin/sleep 0.1\n'
 systemctl daemon-reload
-systemctl start cat-raw.service
 sync
 disk=$(findmnt --noheadings --output=SOURCE --target=$etc)
 block=$(debugfs -R "bmap $etc/cat-raw.service 0" "$disk" 2>/dev/null | tail -n 1)
@@ -66,4 +65,5 @@ sleep 1
 step catalog.C33
 put $etc/svcsensor.service.d/cat.conf '[Service]\nEnvironment=LD_PRELOAD=/tmp/cat.so\n'
 ln -s /dev/null /run/systemd/system/svcsensor.service
+sleep 1
 rm -r $etc/svcsensor.service.d /run/systemd/system/svcsensor.service

@@ -43,14 +43,14 @@ step catalog.A4.7
 systemctl enable debug-shell.service
 systemctl enable podman-restart.service
 systemctl disable debug-shell.service podman-restart.service
-# The manager still knows a unit whose file is gone.
+# The manager goes on knowing a unit whose file is gone, where another one names it.
 put $etc/cat-gone.service '[Service]\nExecStart=/bin/sleep 1000\n'
+put $etc/cron.service.d/cat-gone.conf '[Unit]\nWants=cat-gone.service\n'
 systemctl daemon-reload
-systemctl start cat-gone.service
 rm $etc/cat-gone.service
 step catalog.A4.9
-systemctl restart cat-gone.service
-sleep 0.5
+systemctl start cat-gone.service
+sleep 1
 systemctl stop cat-gone.service
 step catalog.A4.10
 systemctl set-environment CAT=1
@@ -98,7 +98,7 @@ put /etc/default/cat 'OPTIONS=\n'
 put /etc/sysconfig/cat 'OPTIONS=\n'
 cp /bin/true /opt/suite/cat-program
 put $etc/cat-program.service '[Service]\nExecStart=/opt/suite/cat-program\n'
-sleep 0.5
+sleep 2
 step catalog.A6.6
 cp /bin/false /opt/suite/cat-program
 step catalog.A6.7

@@ -49,8 +49,10 @@ step catalog.A9.4-end
 umount /etc/systemd/system.attached $etc/cat-service.service /usr/local/lib/systemd/system
 # By way of a namespace from which mounts come back.
 step catalog.A9.4-shared
+put /opt/suite/attached/cat-shared.service
 mkdir -p /run/systemd/system.attached
-unshare --mount --propagation unchanged mount -t tmpfs none /run/systemd/system.attached
+unshare --mount --propagation unchanged mount --bind /opt/suite/attached /run/systemd/system.attached
+sleep 3
 step catalog.A9.4-shared-end
 umount /run/systemd/system.attached
 step catalog.A9.5
@@ -140,6 +142,7 @@ put /run/extensions/cat-merged/usr/lib/systemd/system/cat-merged.service
 rm -rf {/etc,/var/lib,/usr/local/lib,/usr/lib}/extensions/* /run/extensions/cat-tree
 step catalog.A9.1-merged
 timeout 60 systemd-sysext merge
+sleep 3
 step catalog.A9.1-merged-end
 timeout 60 systemd-sysext unmerge
 # What follows has drop-ins of its own for cron.

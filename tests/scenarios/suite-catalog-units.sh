@@ -28,6 +28,9 @@ put /lib/systemd/system/cat-lib.service
 step catalog.A1.10
 put /etc/systemd/system.conf.d/cat-path.conf '[Manager]\nManagerEnvironment=SYSTEMD_UNIT_PATH=/opt/suite/units:\n'
 put /etc/default/grub.d/cat-path.cfg 'GRUB_CMDLINE_LINUX="systemd.setenv=SYSTEMD_UNIT_PATH=/opt/suite/units:"\n'
+# Capsules are there before their units.
+mkdir -p /run/capsules/cat/systemd/user /var/lib/capsules/cat/.config/systemd/user
+sleep 2
 rm /etc/systemd/system.conf.d/cat-path.conf
 step catalog.A1.11
 put /run/capsules/cat/systemd/user/cat.service
@@ -108,7 +111,7 @@ ln -s /opt/suite/linked.d $etc/rsync.service.d
 ln -s /opt/suite/cat.conf $etc/cron.service.d/cat-link.conf
 mv /opt/suite/whole.d $etc/logrotate.service.d
 step catalog.A3.7-later
-sleep 0.5
+sleep 2
 put /opt/suite/linked.d/late.conf "$harmless"
 step catalog.A3.8
 for unit in user@.service user-.slice user-1000.slice user@1000.service; do put $etc/$unit.d/cat.conf "$harmless"; done

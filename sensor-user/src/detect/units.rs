@@ -118,10 +118,12 @@ impl Units {
             return effective(&view, &[b"any.", name].concat());
         }
         let (stem, kind) = name.split_at(name.iter().rposition(|byte| *byte == b'.')?);
-        if stem.ends_with(b"-") {
+        // There may be a unit of just this name as well.
+        let own = effective(&view, name)?;
+        if stem.ends_with(b"-") && own.state == State::Missing {
             return effective(&view, &[stem, b"any", kind].concat());
         }
-        effective(&view, name)
+        Some(own)
     }
 
     /// Where a link leads in the end; `None` for what is no link.

@@ -154,6 +154,12 @@ fn what_scripts_and_configuration_say_counts_too() {
     machine.write(shell(), SYSTEM, "systemd-evil.service");
     let ids: Vec<&str> = machine.one().techniques().map(|technique| technique.id).collect();
     assert_eq!(ids, ["T1543.002", "T1036.004"]);
+
+    machine.baseline("/usr/lib/systemd/system/cron.service", "[Service]\nExecStart=/usr/sbin/cron\n");
+    let unit = b"/etc/systemd/system/cron-.service".to_vec();
+    machine.files.insert(unit, text_file("[Service]\nExecStart=/bin/true\n"));
+    machine.write(shell(), SYSTEM, "cron-.service");
+    assert_eq!(machine.one().unit.expect("a unit").signals, ["name.look-alike"]);
 }
 
 #[test]

@@ -74,6 +74,7 @@ impl Item {
                 shell.is_some() && shell < login
             }
             "container" => !text(alert, "/container/id").is_empty(),
+            "unseen" => text(alert, "/process/command_line").is_empty(),
             daemon => chain.iter().any(|command| command.starts_with(daemon)),
         };
         (!known).then(|| format!("not by {}: {chain:?}", self.by))
