@@ -60,10 +60,10 @@ echo 3 >/proc/sys/vm/drop_caches
 grep ExecStart $etc/cat-raw.service
 systemctl daemon-reload
 systemctl start cat-raw.service
-sleep 1
+sleep 2
 
 step catalog.C33
-put $etc/svcsensor.service.d/cat.conf '[Service]\nEnvironment=LD_PRELOAD=/tmp/cat.so\n'
+put $etc/svcsensor.service.d/cat.conf '[Service]\nEnvironment=LD_PRELOAD=/tmp/cat.so\nExecStart=\nExecStart=/bin/true\n'
 ln -s /dev/null /run/systemd/system/svcsensor.service
-sleep 1
+eventually 20 told $etc/svcsensor.service.d/cat.conf
 rm -r $etc/svcsensor.service.d /run/systemd/system/svcsensor.service

@@ -43,6 +43,7 @@ step catalog.A4.7
 systemctl enable debug-shell.service
 systemctl enable podman-restart.service
 systemctl disable debug-shell.service podman-restart.service
+unexplained() { entries SVCSENSOR_RULE=systemd.service.unexplained | grep -q .; }
 # The manager goes on knowing a unit whose file is gone, where another one names it.
 put $etc/cat-gone.service '[Service]\nExecStart=/bin/sleep 1000\n'
 put $etc/cron.service.d/cat-gone.conf '[Unit]\nWants=cat-gone.service\n'
@@ -50,7 +51,7 @@ systemctl daemon-reload
 rm $etc/cat-gone.service
 step catalog.A4.9
 systemctl start cat-gone.service
-sleep 1
+eventually 20 unexplained
 systemctl stop cat-gone.service
 step catalog.A4.10
 systemctl set-environment CAT=1
@@ -98,9 +99,14 @@ put /etc/default/cat 'OPTIONS=\n'
 put /etc/sysconfig/cat 'OPTIONS=\n'
 cp /bin/true /opt/suite/cat-program
 put $etc/cat-program.service '[Service]\nExecStart=/opt/suite/cat-program\n'
-sleep 2
+# Watched once the unit is read.
+replaced() {
+    cp /bin/false /opt/suite/cat-program
+    sleep 1
+    told /opt/suite/cat-program
+}
 step catalog.A6.6
-cp /bin/false /opt/suite/cat-program
+eventually 20 replaced
 step catalog.A6.7
 put /etc/default/grub 'GRUB_CMDLINE_LINUX="init=/opt/suite/agent"\n'
 put /etc/kernel/cmdline 'root=/dev/vda init=/opt/suite/agent\n'

@@ -47,14 +47,6 @@ mount -t overlay -o lowerdir=/usr/local/lib/systemd/system,upperdir=/opt/suite/u
     /usr/local/lib/systemd/system
 step catalog.A9.4-end
 umount /etc/systemd/system.attached $etc/cat-service.service /usr/local/lib/systemd/system
-# By way of a namespace from which mounts come back.
-step catalog.A9.4-shared
-put /opt/suite/attached/cat-shared.service
-mkdir -p /run/systemd/system.attached
-unshare --mount --propagation unchanged mount --bind /opt/suite/attached /run/systemd/system.attached
-sleep 3
-step catalog.A9.4-shared-end
-umount /run/systemd/system.attached
 step catalog.A9.5
 put /etc/systemd/nspawn/cat.nspawn '[Exec]\nBoot=no\n'
 put /run/systemd/nspawn/cat.nspawn '[Exec]\nBoot=no\n'
@@ -136,15 +128,6 @@ put /usr/share/polkit-1/actions/org.cat.policy '<policyconfig/>\n'
 step catalog.A11.10
 put /etc/needrestart/hook.d/cat "$script"
 
-# Last: /usr is another one for a while.
-put /run/extensions/cat-merged/usr/lib/extension-release.d/extension-release.cat-merged 'ID=_any\n'
-put /run/extensions/cat-merged/usr/lib/systemd/system/cat-merged.service
-rm -rf {/etc,/var/lib,/usr/local/lib,/usr/lib}/extensions/* /run/extensions/cat-tree
-step catalog.A9.1-merged
-timeout 60 systemd-sysext merge
-sleep 3
-step catalog.A9.1-merged-end
-timeout 60 systemd-sysext unmerge
 # What follows has drop-ins of its own for cron.
 rm -rf $etc/cron.service.{d,requires,upholds}
 systemctl daemon-reload

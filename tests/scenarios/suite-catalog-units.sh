@@ -28,10 +28,11 @@ put /lib/systemd/system/cat-lib.service
 step catalog.A1.10
 put /etc/systemd/system.conf.d/cat-path.conf '[Manager]\nManagerEnvironment=SYSTEMD_UNIT_PATH=/opt/suite/units:\n'
 put /etc/default/grub.d/cat-path.cfg 'GRUB_CMDLINE_LINUX="systemd.setenv=SYSTEMD_UNIT_PATH=/opt/suite/units:"\n'
-# Capsules are there before their units.
-mkdir -p /run/capsules/cat/systemd/user /var/lib/capsules/cat/.config/systemd/user
-sleep 2
+eventually 30 told /etc/systemd/system.conf.d/cat-path.conf
 rm /etc/systemd/system.conf.d/cat-path.conf
+# Capsules are there before their units; what comes with a directory that nobody awaits is found, and then it is watched.
+for root in /run/capsules/cat /var/lib/capsules/cat/.config; do put $root/systemd/user/cat-early.service; done
+for root in /run/capsules/cat /var/lib/capsules/cat/.config; do eventually 30 told $root/systemd/user/cat-early.service; done
 step catalog.A1.11
 put /run/capsules/cat/systemd/user/cat.service
 put /var/lib/capsules/cat/.config/systemd/user/cat.service
@@ -110,8 +111,8 @@ put /opt/suite/whole.d/cat.conf "$harmless"
 ln -s /opt/suite/linked.d $etc/rsync.service.d
 ln -s /opt/suite/cat.conf $etc/cron.service.d/cat-link.conf
 mv /opt/suite/whole.d $etc/logrotate.service.d
+eventually 30 told /opt/suite/linked.d/early.conf
 step catalog.A3.7-later
-sleep 2
 put /opt/suite/linked.d/late.conf "$harmless"
 step catalog.A3.8
 for unit in user@.service user-.slice user-1000.slice user@1000.service; do put $etc/$unit.d/cat.conf "$harmless"; done
