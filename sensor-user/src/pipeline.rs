@@ -201,7 +201,9 @@ impl Pipeline {
                 detector.set_homes(users.homes);
                 lineage.set_users(users.names);
             }
-            UserRecord::FileFound(found) => self.findings.extend(detector.found(time, &found, lineage)),
+            UserRecord::FileFound(found) => {
+                detector.found(time, &found, lineage, &mut |finding| self.findings.push(finding));
+            }
             UserRecord::Loss(loss) => {
                 if let Some(lost) = self.lost.get_mut(usize::from(loss.kind)) {
                     *lost += loss.dropped;

@@ -15,6 +15,12 @@ step() { echo "step $1 $(date -u +%Y-%m-%dT%H:%M:%S.%6NZ)"; }
 
 fact() { echo "fact $*"; }
 
+# put FILE [TEXT]: written in place, with the directories above it; without a text, a service.
+put() {
+    mkdir -p "${1%/*}"
+    printf '%b' "${2-[Service]\\nExecStart=/opt/suite/agent\\n[Install]\\nWantedBy=multi-user.target\\n}" >"$1"
+}
+
 # The last lines of a text, as one.
 brief() { tail -n "${2:-4}" <<<"$1" | tr '\n' '|' | cut -c 1-800; }
 

@@ -19,3 +19,12 @@ docker exec way-cp sh -c "$unit >/mnt/systemd/system/way-docker-exec.service"
 docker rm --force way-cp >/dev/null
 step way.podman-bind
 podman run --rm --name way-podman --volume /etc:/mnt box sh -c "$unit >/mnt/systemd/system/way-podman-bind.service"
+
+# The host's manager, asked from inside.
+cp /opt/suite/way-symlink.service /opt/suite/cat-from-bus.service
+cp /opt/suite/way-symlink.service /opt/suite/cat-from-private.service
+step catalog.A7.8
+docker run --rm --volume /:/host box chroot /host busctl call org.freedesktop.systemd1 /org/freedesktop/systemd1 \
+    org.freedesktop.systemd1.Manager LinkUnitFiles asbb 1 /opt/suite/cat-from-bus.service false false
+docker run --rm --volume /:/host box chroot /host python3 "$state/call.py" \
+    /run/systemd/private LinkUnitFiles /opt/suite/cat-from-private.service

@@ -14,6 +14,7 @@ use super::file::{AWAITED_MAX, Awaiting, DIRECTORIES_MAX, Looked};
 use super::finding::{Finding, Who};
 use super::follow::{FOLLOWED_MAX, Followed};
 use super::memory::{Echoes, Excused, Recent};
+use super::mounts::Mounts;
 use super::programs::{self, Running};
 use super::quiet::{Quiet, QuietCounts};
 use super::requests::Requests;
@@ -82,6 +83,8 @@ pub struct Detector {
     pub(super) books: Books,
     /// Configuration of kubelets that run, by its path.
     pub(super) kubelet_configs: Recent<Vec<u8>, ()>,
+    /// Mounts on what is watched.
+    pub(super) mounts: Mounts,
     /// For putting units together.
     pub(super) budget: Budget,
     /// Files that are to be read.
@@ -125,6 +128,7 @@ impl Default for Detector {
             directories: Recent::new(DIRECTORIES_MAX),
             books: Books::default(),
             kubelet_configs: Recent::new(KUBELETS_MAX),
+            mounts: Mounts::default(),
             budget: Budget::default(),
             wants: Vec::new(),
             path: Vec::new(),
@@ -327,8 +331,14 @@ impl Detector {
         finding
     }
 
-    /// An object that was there when its directory's watch was set.
-    pub fn found(&mut self, now: u64, found: &FileFound, lineage: &mut Lineage) -> Option<Finding> {
+    /// An object that was there when its directory's watch was set; `out` receives it, and the mount that brought it.
+    pub fn found(
+        &mut self,
+        now: u64,
+        found: &FileFound,
+        lineage: &mut Lineage,
+        out: &mut impl FnMut(Finding),
+    ) {
         use crate::event::encode::FileRecordBuilder;
         use sensor_common::record::{FileIdentity, TaskContext, kind};
         use sensor_common::watch;
@@ -340,41 +350,44 @@ impl Detector {
             .object(FileIdentity { mode: found.mode, uid: found.uid, ..FileIdentity::default() })
             .build();
         let Ok(crate::event::decode::Event::File(event)) = crate::event::decode::decode(&bytes) else {
-            return None;
+            return;
         };
         if !matches!(found.mode & super::file::S_IFMT, super::file::S_IFREG | super::file::S_IFLNK) {
-            self.stay_quiet(Quiet::Meaningless);
-            return None;
+            return self.stay_quiet(Quiet::Meaningless);
         }
         let mut finding = None;
         self.file_by(None, &event, lineage, &mut |one| finding = Some(one));
+        let Some(mut finding) = finding else { return };
         // Seen being made, and excused by who made it: that it is found there afterwards tells nothing new.
-        let path = |finding: &Finding| super::file::hash(finding.subject.as_bytes());
-        if let Some(finding) = finding.as_ref().filter(|finding| self.excused.has(path(finding), now)) {
+        if self.excused.has(super::file::hash(finding.subject.as_bytes()), now) {
             self.awaiting.remove(finding.subject.as_bytes());
-            self.stay_quiet(Quiet::Echo);
-            return None;
+            return self.stay_quiet(Quiet::Echo);
         }
-        // A reload removes what generators made and makes it anew, sooner than a watch may be set.
-        let generated = self
-            .watches
-            .get(found.watch)
-            .is_some_and(|watch| watch.class == Some(WatchClass::GeneratorOutput));
+        let class = self.watches.get(found.watch).and_then(|watch| watch.class);
+        let mounted = found.replaces && self.mounts.brought(now, finding.subject.as_bytes(), out);
+        let of_unit = finding.unit.as_ref().is_some_and(|unit| unit.part.is_of_unit());
+        if mounted && !of_unit {
+            // The mount itself is told. Only what units say is known well enough to tell what is new.
+            self.awaiting.remove(finding.subject.as_bytes());
+            return self.stay_quiet(Quiet::Mounted);
+        }
+        // A reload removes what generators made and makes it anew, sooner than a watch may be set; most of what a
+        // mount over /usr brings was there before.
+        let again = class == Some(WatchClass::GeneratorOutput) || found.replaces && of_unit;
         let target = found.target.as_deref().map(str::as_bytes);
-        let same = |finding: &Finding| self.units.has_link(finding.subject.as_bytes(), target);
-        if let Some(finding) = finding.as_ref().filter(|finding| generated && same(finding)) {
+        if again && self.units.has_link(finding.subject.as_bytes(), target) {
             self.awaiting.remove(finding.subject.as_bytes());
-            self.stay_quiet(Quiet::GeneratorOutput);
-            return None;
+            return self.stay_quiet(Quiet::GeneratorOutput);
         }
-        let mut finding = finding?;
         finding.action = "file_found";
         finding.event_type = "creation";
         finding.phase = super::finding::Phase::Complete;
         finding.reason(0, "it was there when the directory's watch was set: who made it was not seen");
-        self.await_again(&mut finding, generated);
+        self.await_again(&mut finding, again);
         // Of a file the content says whether it is what it was.
-        (!generated || target.is_some()).then_some(finding)
+        if !again || target.is_some() || !finding.awaits_content {
+            out(finding);
+        }
     }
 }
 

@@ -21,11 +21,13 @@ pub enum Quiet {
     Echo,
     /// A container engine wrote its own files.
     EngineOwnFiles,
+    /// Came with a mount, which is told.
+    Mounted,
 }
 
 impl Quiet {
     /// Names for metrics, in the order of [`QuietCounts`].
-    pub const NAMES: [&'static str; 9] = [
+    pub const NAMES: [&'static str; 10] = [
         "generator_output",
         "manager_own_files",
         "transient_scope",
@@ -35,6 +37,7 @@ impl Quiet {
         "nowhere",
         "echo",
         "engine_own_files",
+        "mounted",
     ];
 }
 

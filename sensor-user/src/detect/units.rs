@@ -10,7 +10,7 @@ use crate::subject::adjacent;
 use crate::subject::name::is_type;
 use crate::subject::service::Scope;
 use crate::subject::unit::change::{Change, changes};
-use crate::subject::unit::effective::{Effective, effective, without_dash};
+use crate::subject::unit::effective::{Effective, State, effective, without_dash};
 use crate::subject::unit::environment::{Environment, is_meant};
 use crate::subject::unit::key::Key;
 use crate::subject::unit::load::{LoadPath, View, activators, split};
@@ -205,10 +205,12 @@ impl Units {
             return effective(&view, &[b"any.", name].concat());
         }
         let (stem, kind) = name.split_at(name.iter().rposition(|byte| *byte == b'.')?);
-        if stem.ends_with(b"-") {
+        // There may be a unit of just this name as well.
+        let own = effective(&view, name)?;
+        if stem.ends_with(b"-") && own.state == State::Missing {
             return effective(&view, &[stem, b"any", kind].concat());
         }
-        effective(&view, name)
+        Some(own)
     }
 
     /// What starts a unit without a link of its own: units that name it, and those that are called like it.
@@ -283,7 +285,9 @@ pub(super) fn new_signals(
     after: &Effective,
     packaged: &BTreeSet<Vec<u8>>,
 ) -> Vec<Signal> {
-    let known = before.map(|before| signals(before, packaged)).unwrap_or_default();
+    // A name says nothing before there is a unit of it.
+    let existing = before.filter(|before| before.state != State::Missing);
+    let known = existing.map(|before| signals(before, packaged)).unwrap_or_default();
     let mut new = signals(after, packaged);
     new.retain(|signal| !known.iter().any(|known| (known.slug, &known.why) == (signal.slug, &signal.why)));
     new

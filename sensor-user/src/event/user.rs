@@ -255,6 +255,9 @@ pub struct FileFound {
     pub mode: u32,
     /// Owner.
     pub uid: u32,
+    /// Whether another directory was there before, and was watched: this one has taken its place.
+    #[serde(default)]
+    pub replaces: bool,
 }
 
 /// `kind::LOSS`: records of one kind that were dropped since the last such record.

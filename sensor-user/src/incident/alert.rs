@@ -1,6 +1,7 @@
 //! The alert: everything a sink can write, in no format.
 
 use crate::detect::rule::{Rule, Severity, Technique};
+use crate::detect::rules::of_signal;
 pub use crate::detect::score::Reason;
 use crate::lineage::actor::Actor;
 use crate::subject::container::service::ContainerService;
@@ -49,8 +50,15 @@ pub struct Alert {
 impl Alert {
     /// Its techniques, the most telling first; each once.
     pub fn techniques(&self) -> impl Iterator<Item = &'static Technique> + use<> {
-        let (own, also) = (self.rule.techniques, self.also);
-        own.iter().chain(also.iter().filter(move |more| !own.contains(more)))
+        let signals = self.unit.iter().flat_map(|unit| &unit.signals);
+        let all = self.rule.techniques.iter().chain(self.also);
+        let mut each: Vec<&'static Technique> = Vec::new();
+        for technique in all.chain(signals.filter_map(|slug| of_signal(slug))) {
+            if !each.contains(&technique) {
+                each.push(technique);
+            }
+        }
+        each.into_iter()
     }
 }
 

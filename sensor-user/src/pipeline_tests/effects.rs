@@ -151,6 +151,19 @@ fn what_scripts_and_configuration_say_counts_too() {
     let alert = machine.one();
     assert_eq!(alert.rule.id, "systemd.manager-config.written");
     assert!(!alert.unit.as_ref().expect("configuration").signals.is_empty(), "{}", reasons(&alert));
+    assert!(alert.techniques().any(|technique| technique.id == "T1574.006"));
+
+    let unit = b"/etc/systemd/system/systemd-evil.service".to_vec();
+    machine.files.insert(unit, text_file("[Service]\nExecStart=/bin/true\n"));
+    machine.write(shell(), SYSTEM, "systemd-evil.service");
+    let ids: Vec<&str> = machine.one().techniques().map(|technique| technique.id).collect();
+    assert_eq!(ids, ["T1543.002", "T1036.004"]);
+
+    machine.baseline("/usr/lib/systemd/system/cron.service", "[Service]\nExecStart=/usr/sbin/cron\n");
+    let unit = b"/etc/systemd/system/cron-.service".to_vec();
+    machine.files.insert(unit, text_file("[Service]\nExecStart=/bin/true\n"));
+    machine.write(shell(), SYSTEM, "cron-.service");
+    assert_eq!(machine.one().unit.expect("a unit").signals, ["name.look-alike"]);
 }
 
 #[test]

@@ -85,6 +85,7 @@ fn a_scope_found_after_it_was_seen_being_made_says_nothing() {
         target: None,
         mode: 0o100_644,
         uid: 0,
+        replaces: false,
     };
     // The manager makes the directory with its first transient unit; a walk then finds the unit there.
     machine.write(init(), TRANSIENT, "run-r1.scope");
@@ -108,6 +109,7 @@ fn what_generators_make_anew_unseen_is_told_only_where_it_differs() {
         target: target.map(Into::into),
         mode: if target.is_some() { 0o120_777 } else { 0o100_644 },
         uid: 0,
+        replaces: false,
     };
     let wants = "local-fs.target.wants/boot.mount";
     let link = Found::Symlink { target: b"../boot.mount".to_vec(), end: Box::new(Found::Absent) };
@@ -159,6 +161,7 @@ fn what_is_found_while_its_alert_is_held_is_told_once() {
             target: None,
             mode: 0o100_644,
             uid: 0,
+            replaces: false,
         },
     );
     machine.tick(20 * SECOND);
@@ -258,4 +261,41 @@ fn a_lower_layers_echo_is_no_second_write() {
     machine.tick(11 * SECOND);
     assert_eq!(machine.one().collapsed, 0);
     assert_eq!(quiet(&machine, Quiet::Echo), 1);
+}
+
+#[test]
+fn a_mount_that_comes_back_from_a_namespace_is_told_by_what_it_brings() {
+    let foreign = TaskContext { mnt_ns: 99, ..task(950, 812) };
+    let found = |watch, path: &str| crate::event::user::FileFound {
+        watch,
+        path: path.into(),
+        target: None,
+        mode: 0o100_644,
+        uid: 0,
+        replaces: true,
+    };
+    let mut machine = Machine::new();
+    machine.baseline("/etc/systemd/system/known.service", "[Service]\nExecStart=/bin/true\n");
+    let entry = sensor_common::watch::ENTRY;
+    let mount = machine.record(kind::MOUNT, foreign).path(ETC_SYSTEMD, entry, b"system");
+    machine.feed(mount.build());
+    assert_eq!(machine.rules(), [""; 0], "so do services with a file system of their own");
+    // The paths are walked again, and there is another directory.
+    machine.user(kind::FILE_FOUND, &found(SYSTEM, "known.service"));
+    machine.user(kind::FILE_FOUND, &found(SYSTEM, "README"));
+    machine
+        .files
+        .insert(b"/etc/systemd/system/new.service".to_vec(), text_file("[Service]\nExecStart=/tmp/x\n"));
+    machine.user(kind::FILE_FOUND, &found(SYSTEM, "new.service"));
+    machine.tick(SECOND);
+    let alerts = machine.alerts();
+    let told: Vec<(&str, &str)> =
+        alerts.iter().map(|alert| (alert.rule.id, &*alert.file.as_ref().expect("a file").path)).collect();
+    let expected = [
+        ("systemd.unit-directory.mounted-over", "/etc/systemd/system"),
+        ("systemd.unit.written", "/etc/systemd/system/new.service"),
+    ];
+    assert_eq!(told, expected);
+    assert_eq!(alerts[0].actor.process.pid, 950);
+    assert_eq!(quiet(&machine, Quiet::Mounted), 1);
 }

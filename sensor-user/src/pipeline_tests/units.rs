@@ -204,6 +204,31 @@ fn attributes_alone_are_low_and_an_executable_generator_is_not() {
 }
 
 #[test]
+fn a_program_among_units_counts_for_more_than_a_text() {
+    let mut machine = Machine::new();
+    let record = |m: &Machine, kind, mode: u32, to: u64| {
+        m.record(kind, shell())
+            .path(SYSTEM, SUBTREE, b"agent")
+            .object(FileIdentity { mode, inode: 5, device: 8, ..FileIdentity::default() })
+            .argument(to)
+            .build()
+    };
+    for (kind, mode, to, severity) in [
+        (kind::FILE_CLOSE_WRITE, 0o100_644, 0, Severity::Medium),
+        (kind::FILE_CLOSE_WRITE, 0o100_755, 0, Severity::High),
+        (kind::FILE_ATTRIBUTE, 0o100_600, 1 << 32 | 0o755, Severity::High),
+    ] {
+        machine.tick(11 * SECOND);
+        let record = record(&machine, kind, mode, to);
+        machine.feed(record);
+        machine.tick(SECOND);
+        let alert = machine.one();
+        assert_eq!(alert.rule.id, "systemd.unit-directory.file-written");
+        assert_eq!(alert.severity, severity, "{}", reasons(&alert));
+    }
+}
+
+#[test]
 fn content_and_attributes_together_are_content() {
     let mut machine = Machine::new();
     let chmod = machine
@@ -312,6 +337,7 @@ fn what_was_there_before_its_watch_is_told_once() {
         target: None,
         mode: 0o100_644,
         uid: 1000,
+        replaces: false,
     };
     machine.user(kind::FILE_FOUND, &found("early.service"));
     let alert = machine.one();

@@ -45,6 +45,13 @@ impl Unit {
     }
 }
 
+impl UnitPart {
+    /// Whether it is read as a part of a unit.
+    pub fn is_of_unit(self) -> bool {
+        matches!(self, Self::Fragment | Self::Alias | Self::DropIn | Self::DependencyLink)
+    }
+}
+
 /// Which part of a unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

@@ -48,9 +48,10 @@ impl Release {
     }
 }
 
-const PACKAGES: &str = "systemd-sysv dbus dbus-user-session libpam-systemd udev kmod procps iproute2 iptables nftables \
-    busybox-static docker.io containerd runc crun podman netavark aardvark-dns conmon catatonit uidmap slirp4netns \
-    fuse-overlayfs curl sudo cron python3-minimal bpftool util-linux e2fsprogs openssh-server logrotate rsync vim-tiny";
+const PACKAGES: &str = "systemd-sysv systemd-container dbus dbus-user-session libpam-systemd udev kmod procps \
+    iproute2 iptables nftables busybox-static docker.io containerd runc crun podman netavark aardvark-dns \
+    conmon catatonit uidmap slirp4netns fuse-overlayfs curl sudo cron python3-minimal bpftool util-linux \
+    e2fsprogs openssh-server logrotate rsync vim-tiny";
 
 /// Packages with services that a guest may install out of /srv/packages/new, with what they depend on: a daemon with a
 /// socket, one with a System V script, and one with neither.

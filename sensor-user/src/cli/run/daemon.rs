@@ -32,6 +32,8 @@ use crate::sink::{Notice, Sinks};
 use crate::source::live::{Drained, Ring};
 use crate::source::snapshot::{self, User, boottime_ns};
 
+/// Objects found in directories that appeared that are told before their contents are asked for.
+const FOUND_AT_ONCE: usize = 64;
 /// How often the ring is looked at without being woken: process records do not wake (see `emit.rs` of the programs).
 const LOOK: Duration = Duration::from_millis(100);
 /// How often figures are brought up to date and losses looked for.
@@ -268,8 +270,12 @@ impl Daemon {
         }
         Contents::tell_links(&changes, &mut self.stream);
         self.contents.tell_baseline(&changes, &mut self.stream);
-        for found in &changes.found {
+        for (number, found) in changes.found.iter().enumerate() {
             self.stream.tell(kind::FILE_FOUND, found);
+            // Of hundreds at once each is to be read; the pipeline holds only so many wants.
+            if number % FOUND_AT_ONCE == FOUND_AT_ONCE - 1 {
+                self.contents.exchange(&mut self.stream);
+            }
         }
         self.metrics.set_unwatched(changes.errors.iter().map(WatchError::refused).sum());
         let complaints: Vec<String> =

@@ -2,7 +2,7 @@
 
 use sensor_common::record::kind;
 
-use super::case::Case;
+use super::case::{Case, S_IFMT, S_IFREG};
 use crate::detect::detector::Detector;
 use crate::detect::rule::Rule;
 use crate::detect::rules;
@@ -114,6 +114,10 @@ impl Case<'_> {
                 UnitPart::InitScript => &rules::INIT_SCRIPT_WRITTEN,
                 _ => &rules::RC_LOCAL_WRITTEN,
             });
+        }
+        // install(1) and cp(1) give a program its mode after its content.
+        if self.part.part == UnitPart::Other && self.mode() & S_IFMT == S_IFREG && self.becomes_executable() {
+            return Some(&rules::DIRECTORY_FILE_WRITTEN);
         }
         (!matches!(self.place, Place::OnTheWay { .. })).then_some(&rules::UNIT_ATTRIBUTES)
     }

@@ -23,7 +23,7 @@ use crate::subject::place::Place;
 use crate::subject::service::{Scope, UnitPart};
 use crate::subject::unit::effective::Effective;
 use crate::subject::unit::signals::command::of_script;
-use crate::subject::unit::signals::unit::of_manager;
+use crate::subject::unit::signals::unit::{of_manager, of_udev};
 use crate::subject::unit::store::Digest;
 
 /// Paths whose content findings wait for.
@@ -119,7 +119,9 @@ impl Detector {
         if case.class == WatchClass::EngineState && Book::of(path).is_none() {
             return;
         }
-        self.want(Want::File { path: path.to_vec(), expected });
+        if !self.want(Want::File { path: path.to_vec(), expected }) {
+            return;
+        }
         self.written.insert(path.to_vec(), record.header.boottime_ns);
         let unit = of_unit(case).map(|manager| (case.part.name.to_vec(), manager));
         let awaiting =
@@ -161,10 +163,13 @@ impl Detector {
         self.awaiting.insert(path.to_vec(), all);
     }
 
-    pub(in crate::detect) fn want(&mut self, want: Want) {
-        if self.wants.len() < WANTS_MAX {
+    /// Whether there was room for it.
+    pub(in crate::detect) fn want(&mut self, want: Want) -> bool {
+        let room = self.wants.len() < WANTS_MAX;
+        if room {
             self.wants.push(want);
         }
+        room
     }
 
     /// What the files that were asked for say, at `now`.
@@ -363,6 +368,7 @@ fn weigh_text(finding: &mut Finding, found: &Found) -> Option<Vec<u8>> {
     let signals = match part {
         UnitPart::Directory | UnitPart::Fragment | UnitPart::DropIn | UnitPart::EngineState => return None,
         UnitPart::ManagerConfig => of_manager(&Digest::new(&regular.content)),
+        UnitPart::UdevRules => of_udev(&regular.content),
         // Of a binary there is nothing to read.
         _ if regular.is_binary() => return None,
         _ => of_script(&regular.content),
@@ -378,10 +384,7 @@ fn parent(path: &[u8]) -> &[u8] {
 /// Whose unit a file is part of; `None` where it is none of a unit's.
 fn of_unit(case: &Case<'_>) -> Option<Manager> {
     let Place::In { scope, owner, .. } = case.place else { return None };
-    let unit = matches!(
-        case.part.part,
-        UnitPart::Fragment | UnitPart::Alias | UnitPart::DropIn | UnitPart::DependencyLink
-    );
+    let unit = case.part.part.is_of_unit();
     unit.then(|| Manager { scope, owner, home: home_of(case.path).to_vec() })
 }
 

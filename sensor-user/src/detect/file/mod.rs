@@ -53,14 +53,17 @@ impl Detector {
     ) {
         let record = &event.record;
         let number = record.header.kind;
-        if matches!(number, kind::FILE_MKDIR | kind::FILE_RMDIR | kind::UMOUNT) {
+        if matches!(number, kind::FILE_MKDIR | kind::FILE_RMDIR) {
             return self.stay_quiet(Quiet::Meaningless);
         }
         let (mut path, mut other) = (std::mem::take(&mut self.path), std::mem::take(&mut self.other));
         let place = self.watches.locate(record.watch, record.matched, &event.path, &mut path);
         let other_place =
             self.watches.locate(record.other_watch, record.other_matched, &event.other, &mut other);
-        if self.is_echo(event, &path) {
+        if number == kind::UMOUNT {
+            self.mounts.note(record.header.boottime_ns, &path, None);
+            self.stay_quiet(Quiet::Meaningless);
+        } else if self.is_echo(event, &path) {
             self.stay_quiet(Quiet::Echo);
         } else {
             if number == kind::FILE_RENAME {
@@ -176,7 +179,19 @@ impl Detector {
         };
         let case = Case { event, who, path, other, place, target, part, class };
         self.remember(&case);
-        if let Some(why) = Self::is_quiet(&case, lineage) {
+        let quiet = Self::is_quiet(&case, lineage);
+        if number == kind::MOUNT && quiet != Some(Quiet::Meaningless) {
+            let foreign = who.is_some_and(|who| lineage.is_foreign(who.task.mnt_ns));
+            let rule = self.rule(&case, lineage).filter(|_| foreign);
+            let finding = rule.map(|rule| {
+                let mut finding = case.finding(rule);
+                finding.reason(0, "made in a private mount namespace, it has come back to the host's");
+                case.weigh(&mut finding, lineage);
+                finding
+            });
+            self.mounts.note(record.header.boottime_ns, path, finding);
+        }
+        if let Some(why) = quiet {
             if matches!(why, Quiet::GeneratorOutput | Quiet::TransientScope) {
                 self.excused.insert(hash(path), record.header.boottime_ns);
             }

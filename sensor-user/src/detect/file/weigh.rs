@@ -3,10 +3,11 @@
 use sensor_common::record::kind;
 use sensor_common::watch;
 
-use super::case::{Case, S_IFDIR, S_IFLNK, S_IFMT};
+use super::case::{Case, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG};
 use crate::detect::detector::Detector;
 use crate::detect::finding::Finding;
 use crate::detect::rule::Severity;
+use crate::detect::rules;
 use crate::detect::score;
 use crate::event::path::lossy;
 use crate::event::user::WatchClass;
@@ -41,6 +42,10 @@ impl Case<'_> {
         }
         if self.is_executable_part() && self.becomes_executable() {
             finding.reason(0, "it was made executable");
+        }
+        let program = self.part.part == UnitPart::Other && mode & S_IFMT == S_IFREG && mode & 0o111 != 0;
+        if program && finding.rule.id == rules::DIRECTORY_FILE_WRITTEN.id {
+            finding.reason(20, "it is a program");
         }
         // What is being created shows the mode that was asked for; a filesystem with ACLs applies the umask after the
         // hook. The open or the change that follows shows what it has become.
@@ -99,7 +104,9 @@ impl Case<'_> {
         let service = self.service(lineage);
         let base = score::base(finding.rule.severity);
         let low = score::base(Severity::Low);
-        if kind.is_of_packages(self.path) && base > low {
+        // No update brings a credential, which can be a whole unit (systemd.system-credentials(7)).
+        let credential = self.path.ends_with(b".cred");
+        if kind.is_of_packages(self.path) && base > low && !credential {
             finding.reason(low - base, "packages keep such files here as a matter of course");
         }
         if self.path.starts_with(b"/run/") && !self.path.starts_with(b"/run/user/") {

@@ -12,6 +12,7 @@ pub use self::adjacent::*;
 pub use self::container::*;
 pub use self::engine::*;
 pub use self::systemd::*;
+pub use self::techniques::of_signal;
 use super::rule::{Rule, Severity};
 
 const PACKAGES: &str = "Installing, upgrading or removing a package that brings a service.";

@@ -47,6 +47,24 @@ pub(in crate::detect) const DISABLE_TOOLS: Technique = Technique {
     tactics: &[("TA0005", "Defense Evasion")],
 };
 
+const MASQUERADED_SERVICE: Technique = Technique {
+    id: "T1036.004",
+    technique: "Masquerading",
+    subtechnique: Some("Masquerade Task or Service"),
+    tactics: EVASION,
+};
+
+/// The technique that a signal of `subject::unit::signals` tells of, by the first word of its slug.
+pub fn of_signal(slug: &str) -> Option<&'static Technique> {
+    match slug.split('.').next()? {
+        "name" => Some(&MASQUERADED_SERVICE),
+        "guard" => Some(&DISABLE_TOOLS),
+        "environment" if slug == "environment.loads" => Some(&DYNAMIC_LINKER),
+        "manager" => Some(&DYNAMIC_LINKER),
+        _ => None,
+    }
+}
+
 const PERSISTENCE_ESCALATION_EVASION: &[(&str, &str)] =
     &[("TA0003", "Persistence"), ("TA0004", "Privilege Escalation"), ("TA0005", "Defense Evasion")];
 

@@ -233,6 +233,25 @@ fn what_packages_keep_weighs_little() {
 }
 
 #[test]
+fn a_credential_is_no_packages_and_a_rule_that_wants_a_unit_is_as_bad_as_its_link() {
+    let mut machine = machine();
+    machine.at(kind::FILE_CLOSE_WRITE, shell(), "/boot/loader/credentials/systemd.extra-unit.x.service.cred");
+    assert_eq!(machine.one().severity, Severity::High);
+
+    let rules = "/etc/udev/rules.d/x.rules";
+    for (text, severity) in [
+        ("# SYSTEMD_WANTS\n", Severity::Medium),
+        ("TAG+=\"systemd\", ENV{SYSTEMD_WANTS}=\"x.service\"\n", Severity::High),
+    ] {
+        machine.tick(11 * SECOND);
+        machine.files.insert(rules.into(), text_file(text));
+        machine.at(kind::FILE_CLOSE_WRITE, shell(), rules);
+        let alert = machine.one();
+        assert_eq!((alert.rule.id, alert.severity), ("udev.rule.written", severity), "{}", reasons(&alert));
+    }
+}
+
+#[test]
 fn services_at_run_time_and_logind_weigh_little_and_a_hand_does_not() {
     let mut machine = machine();
     for (id, path) in

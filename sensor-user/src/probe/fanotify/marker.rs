@@ -269,6 +269,7 @@ impl Shared {
                 target: target.map(|target| String::from_utf8_lossy(&target).into_owned()),
                 mode: seen.identity.mode,
                 uid: seen.identity.uid,
+                replaces: false,
             }
         };
         met.into_iter().map(describe).collect()

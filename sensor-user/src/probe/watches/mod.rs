@@ -168,7 +168,7 @@ impl<M: Marker> WatchSet<M> {
             let same =
                 |known: &Directory<_>| known.identities.iter().any(|one| directory.identities.contains(one));
             if self.resolved_once && !known.is_some_and(same) {
-                scan(opened.as_fd(), number, &mut changes.found);
+                scan(opened.as_fd(), number, known.is_some(), &mut changes.found);
             }
             now.insert(number, directory);
         }

@@ -11,7 +11,7 @@ use crate::event::user::FileFound;
 const SCAN_DEPTH: usize = 8;
 
 /// Lists what lies below a directory. Nothing is opened but directories, and no symlink is followed.
-pub(super) fn scan(directory: BorrowedFd<'_>, number: u32, found: &mut Vec<FileFound>) {
+pub(super) fn scan(directory: BorrowedFd<'_>, number: u32, replaces: bool, found: &mut Vec<FileFound>) {
     let mut waiting = vec![(String::new(), 0)];
     while let Some((below, depth)) = waiting.pop() {
         let path = if below.is_empty() { "." } else { &below };
@@ -40,7 +40,8 @@ pub(super) fn scan(directory: BorrowedFd<'_>, number: u32, found: &mut Vec<FileF
             if kind == FileType::Directory && depth < SCAN_DEPTH {
                 waiting.push((path.clone(), depth + 1));
             }
-            found.push(FileFound { watch: number, path, target, mode: stat.st_mode, uid: stat.st_uid });
+            let (mode, uid) = (stat.st_mode, stat.st_uid);
+            found.push(FileFound { watch: number, path, target, mode, uid, replaces });
         }
     }
 }

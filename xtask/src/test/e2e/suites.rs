@@ -7,12 +7,12 @@ use super::judge::{is_medium, line, rule};
 use super::transcript::{Step, Transcript, Verdict, text};
 
 /// A step, and the alert that it must bring.
-#[derive(Debug, PartialEq)]
-struct Item {
-    step: &'static str,
-    rule: &'static str,
-    /// The catalog's severity; more is welcome.
-    least: &'static str,
+#[derive(Clone, Debug, PartialEq)]
+pub struct Item {
+    pub step: &'static str,
+    pub rule: &'static str,
+    /// More is welcome.
+    pub least: &'static str,
     technique: &'static str,
     /// By whom.
     by: &'static str,
@@ -21,10 +21,10 @@ struct Item {
 }
 
 /// From least to worst, as alerts spell them.
-const SEVERITIES: [&str; 5] = ["info", "low", "medium", "high", "critical"];
+pub const SEVERITIES: [&str; 5] = ["info", "low", "medium", "high", "critical"];
 
 /// Judges each item of `rows`.
-pub fn judge(rows: &'static str, told: &Transcript, verdicts: &mut Vec<Verdict>) {
+pub fn judge(rows: &[&'static str], told: &Transcript, verdicts: &mut Vec<Verdict>) {
     match items(rows) {
         Ok(items) => verdicts.extend(items.iter().map(|item| {
             let leaf = item.subject.rsplit('/').next().unwrap_or_default();
@@ -37,7 +37,7 @@ pub fn judge(rows: &'static str, told: &Transcript, verdicts: &mut Vec<Verdict>)
 
 /// What is asked of an engine is told once, however many processes and requests it takes: in its steps there are as many
 /// alerts of medium severity or above as there are rows.
-fn exact(rows: &'static str, told: &Transcript, step: &Step) -> Option<Verdict> {
+fn exact(rows: &[&'static str], told: &Transcript, step: &Step) -> Option<Verdict> {
     step.name.strip_prefix("engine.")?;
     let rows = items(rows).unwrap_or_default().iter().filter(|item| item.step == step.name).count();
     let alerts: Vec<String> = told.during(step).filter(|alert| is_medium(alert)).map(line).collect();
@@ -86,6 +86,7 @@ impl Item {
             }
             "container" => !text(alert, "/container/id").is_empty(),
             "anyone" => true,
+            "unseen" => text(alert, "/process/command_line").is_empty(),
             named if named.starts_with("container=") => {
                 let tag = text(alert, "/container/image/tag/0");
                 let image = text(alert, "/container/image/name");
@@ -152,8 +153,13 @@ fn chain(alert: &Value) -> Vec<String> {
     }
 }
 
-fn items(rows: &'static str) -> Result<Vec<Item>> {
-    let rows = rows.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+/// The items of tables of rows.
+///
+/// # Errors
+/// Where a row is not written as the others.
+pub fn items(rows: &[&'static str]) -> Result<Vec<Item>> {
+    let rows =
+        rows.iter().flat_map(|text| text.lines()).filter(|line| !line.is_empty() && !line.starts_with('#'));
     rows.map(|row| {
         // A command line has spaces, a path has none here.
         let (rest, subject) = row.rsplit_once(' ').unwrap_or_default();
@@ -175,7 +181,7 @@ mod tests {
 
     #[test]
     fn rows_are_read_and_no_alert_is_asked_for_twice() {
-        let first = &items(include_str!("suites.txt")).unwrap()[0];
+        let first = &items(&[include_str!("suites.txt")]).unwrap()[0];
         assert_eq!(first.step, "suite.user-timer");
         assert!(first.subject.ends_with("/suite-user-timer.timer"));
         for rows in crate::test::e2e::PLANS.map(|plan| plan.rows) {

@@ -81,6 +81,18 @@ pub fn of_manager(file: &Digest) -> Vec<Signal> {
     found
 }
 
+/// What udev rules start: a unit that they name (systemd.device(5)) needs no link, and beside it whatever scripts show.
+pub fn of_udev(rules: &[u8]) -> Vec<Signal> {
+    const WANTS: [&[u8]; 2] = [b"SYSTEMD_WANTS", b"SYSTEMD_USER_WANTS"];
+    let mut found = command::of_script(rules);
+    let starts = |line: &[u8]| WANTS.iter().any(|key| line.windows(key.len()).any(|at| at == *key));
+    let lines = rules.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+    if lines.filter(|line| !line.starts_with(b"#")).any(starts) {
+        found.push(Signal::new("udev.wants", Weight::Strong, "it has a device start a unit (SYSTEMD_WANTS)"));
+    }
+    found
+}
+
 /// What there is to say of a unit, the weightiest first. `known` are the names of units that are known to be packaged.
 pub fn signals(unit: &Effective, known: &BTreeSet<Vec<u8>>) -> Vec<Signal> {
     let mut found = Vec::new();
