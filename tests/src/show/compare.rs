@@ -151,7 +151,7 @@ impl<'a> Compared<'a> {
                 .chain(unit.aliases.iter().filter_map(of_alias).map(|at| &self.ours[at]))
                 .collect();
             let differences: Vec<Vec<String>> =
-                candidates.iter().map(|unit| self.compare(unit, theirs, &active)).collect();
+                candidates.iter().map(|unit| self.compare(name, unit, theirs, &active)).collect();
             if let Some(fewest) = differences.into_iter().min_by_key(Vec::len) {
                 found.extend(fewest.into_iter().map(|difference| format!("{name}: {difference}")));
             }
@@ -159,7 +159,7 @@ impl<'a> Compared<'a> {
         found
     }
 
-    fn compare(&self, unit: &Effective, theirs: &Shown, active: &BTreeSet<&str>) -> Vec<String> {
+    fn compare(&self, asked: &str, unit: &Effective, theirs: &Shown, active: &BTreeSet<&str>) -> Vec<String> {
         let mut found = Vec::new();
         let mut differ = |what: &str, ours: String, theirs: String| {
             if ours != theirs {
@@ -175,7 +175,10 @@ impl<'a> Compared<'a> {
             State::Unread => "unread",
         };
         differ("LoadState", state.to_owned(), line("LoadState").to_owned());
-        differ("Id", text(&unit.name), line("Id").to_owned());
+        // Of a file that it refuses the manager takes no names (`unit_load_fragment`, src/core/load-fragment.c).
+        if unit.state != State::Refused || line("Id") != asked {
+            differ("Id", text(&unit.name), line("Id").to_owned());
+        }
         if unit.state == State::Missing {
             return found;
         }

@@ -5,6 +5,7 @@ use std::fs;
 
 use sensor_user::subject::service::Scope;
 use sensor_user::subject::unit::effective::{Effective, Run};
+use sensor_user::subject::unit::exec::simplify;
 use sensor_user::subject::unit::key::Key;
 use sensor_user::subject::unit::name::Type;
 
@@ -118,15 +119,31 @@ const LISTEN: [(Key, &str); 8] = [
     (Key::ListenUSBFunction, "USBFunction"),
 ];
 
+/// Lists whose order says nothing: the last of the same variable counts, and paths come in the reverse one.
+const UNORDERED: [&str; 2] = ["Environment", "Paths"];
+
+/// A path as the manager tidies it (`path_simplify`, src/basic/path-util.c).
+fn simple(path: &str) -> String {
+    String::from_utf8_lossy(&simplify(path.as_bytes())).into_owned()
+}
+
+/// What units of old put into /var/run lies in /run (`patch_var_run`, src/core/load-fragment.c).
+fn in_run(path: &str) -> String {
+    path.strip_prefix("/var/run/").map_or(path.to_owned(), |rest| format!("/run/{rest}"))
+}
+
 /// The settings of a unit as the properties' values, those that the type has.
 pub fn settings(unit: &Effective, machine: &Machine) -> BTreeMap<&'static str, Vec<String>> {
     let text = |key| unit.text(key).map(|text| machine.of(unit, text));
     let all = |key| unit.all(key).map(|setting| machine.of(unit, &setting.text)).collect::<Vec<_>>();
     let mut expected = BTreeMap::new();
+    // Of a dynamic user the manager makes the name out of the unit's (systemd.exec(5)).
+    let made = |key| matches!(key, Key::User | Key::Group) && unit.is_on(Key::DynamicUser);
     for (property, key) in SINGLE {
         // The place of a mount is in its name.
-        if key != Key::Where || text(key).is_some() {
-            expected.insert(property, vec![text(key).unwrap_or_default()]);
+        if text(key).is_some() || key != Key::Where && !made(key) {
+            let value = text(key).unwrap_or_default();
+            expected.insert(property, vec![if key == Key::PIDFile { in_run(&value) } else { value }]);
         }
     }
     for (property, key) in GIVEN {
@@ -155,7 +172,7 @@ pub fn settings(unit: &Effective, machine: &Machine) -> BTreeMap<&'static str, V
     if let Some(working) = text(Key::WorkingDirectory).or((unit.scope == Scope::System).then(String::new)) {
         let home = unit.scope == Scope::User && working == "~";
         let lenient = working.strip_prefix('-').or(home.then_some("~"));
-        let shown = lenient.map_or(working.clone(), |path| format!("!{path}"));
+        let shown = lenient.map_or_else(|| simple(&working), |path| format!("!{}", simple(path)));
         expected.insert("WorkingDirectory", vec![shown]);
     }
     let files = all(Key::EnvironmentFile).into_iter().map(|path| match path.strip_prefix('-') {
@@ -169,21 +186,21 @@ pub fn settings(unit: &Effective, machine: &Machine) -> BTreeMap<&'static str, V
             .iter()
             .filter_map(|setting| {
                 let (_, kind) = LISTEN.iter().find(|(key, _)| *key == setting.key)?;
-                let value = machine.of(unit, &setting.text);
+                let value = in_run(&machine.of(unit, &setting.text));
                 // A port alone is one of all addresses (systemd.socket(5)).
                 let port = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
                 Some(if port { format!("[::]:{value} ({kind})") } else { format!("{value} ({kind})") })
             })
             .collect(),
     );
-    expected.insert(
-        "Paths",
-        unit.settings
-            .iter()
-            .filter(|setting| setting.key.list() == Key::PathExists)
-            .map(|setting| format!("{} ({})", machine.of(unit, &setting.text), setting.key.name()))
-            .collect(),
-    );
+    let paths = unit.settings.iter().filter(|setting| setting.key.list() == Key::PathExists);
+    let paths = paths.map(|setting| (simple(&machine.of(unit, &setting.text)), setting.key.name()));
+    let paths =
+        paths.filter(|(path, _)| path.starts_with('/')).map(|(path, name)| format!("{path} ({name})"));
+    expected.insert("Paths", paths.collect());
+    for property in UNORDERED {
+        expected.get_mut(property).into_iter().for_each(|values| values.sort_unstable());
+    }
     expected
 }
 
@@ -228,16 +245,19 @@ fn shown_command(value: &str) -> Option<String> {
 
 /// A property's lines in the terms of [`settings`].
 pub fn shown(property: &str, lines: &[String]) -> Vec<String> {
-    if WORDS.iter().any(|(name, _)| *name == property) {
-        return lines.iter().flat_map(|line| words(line)).collect();
+    let mut values = if WORDS.iter().any(|(name, _)| *name == property) {
+        lines.iter().flat_map(|line| words(line)).collect()
+    } else if COMMANDS.iter().any(|(name, ..)| *name == property) {
+        lines.iter().map(|line| shown_command(line).unwrap_or_else(|| line.clone())).collect()
+    } else if matches!(property, "EnvironmentFiles" | "Listen" | "Paths") {
+        lines.iter().filter(|line| !line.is_empty()).cloned().collect()
+    } else {
+        lines.to_vec()
+    };
+    if UNORDERED.contains(&property) {
+        values.sort_unstable();
     }
-    if COMMANDS.iter().any(|(name, ..)| *name == property) {
-        return lines.iter().map(|line| shown_command(line).unwrap_or_else(|| line.clone())).collect();
-    }
-    if matches!(property, "EnvironmentFiles" | "Listen" | "Paths") {
-        return lines.iter().filter(|line| !line.is_empty()).cloned().collect();
-    }
-    lines.to_vec()
+    values
 }
 
 #[cfg(test)]
