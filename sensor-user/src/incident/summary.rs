@@ -78,7 +78,7 @@ fn deed(incident: &Incident) -> String {
         };
         let mut text = match service.source {
             Source::State => format!("keeps {what}"),
-            Source::Bundle => format!("started {what}, which no engine knows"),
+            Source::Bundle => format!("started {what} (known to no engine)"),
             _ => format!("asked {} to {} {what}", service.engine, service.verb),
         };
         let access = service.access.options().collect::<Vec<_>>().join(" ");
