@@ -77,7 +77,7 @@ fn deed(incident: &Incident) -> String {
         };
         let mut text = match service.source {
             Source::State => format!("keeps {what}"),
-            Source::Bundle => format!("started {what}, which no engine knows"),
+            Source::Bundle => format!("started {what} (known to no engine)"),
             _ => format!("asked {} to {} {what}", service.engine, service.verb),
         };
         let given = given(service);

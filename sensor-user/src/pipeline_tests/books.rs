@@ -286,7 +286,7 @@ fn a_runtime_called_by_hand_is_told_with_its_bundle() {
     assert_eq!(service.command, ["sh"]);
     assert_eq!(
         alert.summary,
-        "runc (pid 900, root, login alice) started container hidden, which no engine knows with \
+        "runc (pid 900, root, login alice) started container hidden (known to no engine) with \
          --cap-add=SYS_ADMIN --security-opt=seccomp=unconfined"
     );
     // What it then does is told with its name.

@@ -8,7 +8,7 @@ use super::{Bundle, LOOKUPS_MAX, READING_MAX};
 use crate::event::content::{FileContent, Found, Want};
 use crate::event::decode::{CgroupEvent, ExecEvent};
 use crate::event::path::{lossy, until_nul};
-use crate::lineage::actor::Actor;
+use crate::lineage::actor::{Actor, IDENTITY_TEXT_MAX};
 use crate::lineage::table::Handle;
 use crate::lineage::{Lineage, cgroup};
 use crate::subject::container::books::{Book, Booked, candidates, is_id, podman};
@@ -280,16 +280,15 @@ impl Detector {
         }
         let Some(mut lookup) = self.books.lookups.remove(id) else { return };
         if lookup.booked.identity.name.is_none() {
-            lookup.booked.identity.name = name;
+            // Whoever calls a runtime by hand chooses the id, and that is all the name it has.
+            lookup.booked.identity.name = name.or_else(|| by_hand.then(|| short_name(id)));
         }
         if lookup.booked.service.engine == "docker" {
             let service = lookup.booked.service(Source::State);
             self.books.known.insert(id.to_owned(), Box::new(service));
         }
         let engines = lookup.engines || bundle.as_ref().is_some_and(|bundle| bundle.engine.is_some());
-        if lookup.booked.identity.is_empty() {
-            self.books.unresolved += 1;
-        }
+        self.books.unresolved += u64::from(!lookup.booked.found);
         lineage.containers_mut().insert(id, lookup.booked.identity.clone());
         self.books.identified.push(id.to_owned());
         if !engines && lookup.why != Why::Identity {
@@ -335,6 +334,11 @@ impl Detector {
         }
         waits
     }
+}
+
+/// An id that is a name, bounded as all texts of an identity are.
+fn short_name(id: &str) -> String {
+    id.chars().take(IDENTITY_TEXT_MAX / 4).collect()
 }
 
 /// Files that others led to: docker's in another data root, and the token of a pod's service account.

@@ -21,17 +21,18 @@ pub fn judge(told: &Transcript, wanted: usize, verdicts: &mut Vec<Verdict>) {
                     rule(alert) == "systemd.unit.written" && text(alert, "/file/path") == container.file
                 })
                 .collect();
-            let found =
-                |pointer| alerts.iter().map(|alert| text(alert, pointer)).collect::<Vec<_>>().join(", ");
+            let values = |pointer| alerts.iter().map(|alert| text(alert, pointer)).collect::<Vec<_>>();
             let known = [
                 ("/container/id", &container.id),
                 ("/container/name", &container.name),
                 ("/container/image/name", &container.image),
             ];
-            let fault = known.into_iter().find(|(pointer, value)| found(pointer) != value.as_str());
+            // What repeats is told again ten seconds later.
+            let fault = known.into_iter().find(|(pointer, value)| {
+                alerts.is_empty() || values(pointer).iter().any(|told| told != value)
+            });
             fault.map(|(pointer, value)| {
-                let told = alerts.len();
-                format!("{} {pointer} is {:?}, not {value} ({told} alerts)", container.file, found(pointer))
+                format!("{} {pointer} is {:?}, not {value}", container.file, values(pointer))
             })
         })
         .collect();
