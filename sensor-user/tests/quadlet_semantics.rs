@@ -69,7 +69,7 @@ impl Numbers {
     }
 
     fn one_in(&mut self, number: u64) -> bool {
-        self.next() % number == 0
+        self.next().is_multiple_of(number)
     }
 
     fn some<'a>(&mut self, lines: &[&'a str]) -> Vec<&'a str> {
@@ -121,7 +121,7 @@ fn generated(tools: &Path, directory: &Path) -> BTreeMap<String, String> {
     for line in text.lines() {
         match line.strip_prefix("---").and_then(|rest| rest.strip_suffix("---")) {
             Some(begun) => begun.clone_into(&mut name),
-            None => *services.entry(name.clone()).or_default() += &format!("{line}\n"),
+            None => services.entry(name.clone()).or_default().extend([line, "\n"]),
         }
     }
     services
@@ -130,8 +130,8 @@ fn generated(tools: &Path, directory: &Path) -> BTreeMap<String, String> {
 /// The command of a service that makes the container or pod.
 fn command(service: &str, kind: quadlet::Kind) -> Vec<Vec<u8>> {
     let key = if kind == quadlet::Kind::Pod { "ExecStartPre=" } else { "ExecStart=" };
-    let made = service.lines().filter_map(|line| line.strip_prefix(key));
-    let line = made.last().unwrap_or_else(|| panic!("no {key} in {service}"));
+    let mut made = service.lines().filter_map(|line| line.strip_prefix(key));
+    let line = made.next_back().unwrap_or_else(|| panic!("no {key} in {service}"));
     words(line.as_bytes(), Rules::COMMAND, 4096).0
 }
 
@@ -173,7 +173,7 @@ fn a_quadlet_is_read_as_podman_reads_it() {
             assert_eq!(compared(&own.container), compared(&theirs), "{name}:\n{text}\n{service}");
             assert_eq!(own.container.verb, theirs.verb, "{name}");
         }
-        let restart = service.lines().filter_map(|line| line.strip_prefix("Restart=")).last();
+        let restart = service.lines().filter_map(|line| line.strip_prefix("Restart=")).next_back();
         assert_eq!(restart, Some(&*own.container.restart_policy), "{name}:\n{text}\n{service}");
         equal += 1;
     }

@@ -134,6 +134,12 @@ impl Case<'_> {
         if kind.class == WatchClass::RuntimeHook && self.path.starts_with(b"/etc/cni/") {
             finding.reason(-20, "a CNI network runs plugins that are there already");
         }
+        if kind.class == WatchClass::RuntimeHook && self.path.starts_with(b"/var/lib/kubelet/") {
+            finding.reason(-40, "device and CSI plugins register so whenever they start");
+        }
+        if kind.class == WatchClass::EngineConfig && self.path.ends_with(b"/.docker/config.json") {
+            finding.reason(-20, "docker login writes it");
+        }
         if let Some(service) = service.filter(|service| is_agents_own(kind.class, self.path, service)) {
             finding.reason(-40, format!("{service} wrote it, whose own directory it is"));
         }
@@ -159,7 +165,7 @@ impl Case<'_> {
     }
 }
 
-/// What node agents write at every start: k3s, rke2 and k0s their components, kubelet the sockets of its plugins.
+/// What node agents write at every start: k3s, rke2 and k0s their components.
 fn is_agents_own(class: WatchClass, path: &[u8], service: &str) -> bool {
     let service = service.trim_end_matches(".service");
     match class {
@@ -167,7 +173,6 @@ fn is_agents_own(class: WatchClass, path: &[u8], service: &str) -> bool {
             let agents = ["k3s", "rke2-server", "rke2-agent", "k0scontroller"];
             path.starts_with(b"/var/lib/") && agents.contains(&service)
         }
-        WatchClass::RuntimeHook => path.starts_with(b"/var/lib/kubelet/") && service == "kubelet",
         _ => false,
     }
 }

@@ -193,6 +193,9 @@ fn names_that_are_not_in_force_say_nothing() {
         "/usr/local/bin/x",
         "/usr/bin/x",
         "/home/alice/.docker/buildx/activity/x",
+        "/home/alice/.docker/contexts/meta/x/meta.json",
+        "/etc/docker/key.json",
+        "/etc/containers/networks/x.json",
     ] {
         machine.at(kind::FILE_CLOSE_WRITE, shell(), path);
         machine.at(kind::FILE_UNLINK, shell(), path);

@@ -74,6 +74,12 @@ pub fn is_quadlet(name: &[u8]) -> bool {
     QUADLETS.iter().any(|suffix| name.ends_with(suffix.as_bytes()) && name.len() > suffix.len())
 }
 
+/// What engines keep beside their configuration for themselves: their key, contexts, builders, networks.
+pub fn is_engines_own(relative: &[u8]) -> bool {
+    const OWN: [&[u8]; 6] = [b"contexts/", b"buildx/", b"networks/", b"trust/", b"scan/", b"run/"];
+    relative == b"key.json" || OWN.iter().any(|directory| relative.starts_with(directory))
+}
+
 /// What lies in a directory of an engine's configuration and is something else: the row, and the path below its own
 /// directory, which is empty for that directory itself.
 pub fn inner(relative: &[u8]) -> Option<(WatchClass, &[u8])> {

@@ -121,6 +121,9 @@ impl Kind {
 
     /// What `relative`, a path below a directory of this kind, means; not an empty one.
     pub fn meaning<'a>(&self, scope: Scope, relative: &'a [u8]) -> Meaning<'a> {
+        if self.class == WatchClass::EngineConfig && containers::is_engines_own(relative) {
+            return Meaning::Nothing;
+        }
         if self.class == WatchClass::EngineConfig {
             if let Some((kind, below)) =
                 containers::inner(relative).and_then(|(class, below)| Some((of(class)?, below)))
