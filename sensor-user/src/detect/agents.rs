@@ -112,6 +112,7 @@ impl Detector {
 
     /// A kubelet that is no service's.
     pub(super) fn kubelet_started(
+        &self,
         exec: &ExecEvent<'_>,
         handle: Handle,
         lineage: &Lineage,
@@ -125,6 +126,10 @@ impl Detector {
         let group = lineage.cgroups().path(task.cgroup_id).unwrap_or_default();
         let service = cgroup::unit(group).is_some_and(|unit| unit.ends_with(".service"));
         if service && task.loginuid == u32::MAX && cgroup::container(group).is_none() {
+            return None;
+        }
+        // rke2 and its like bring a kubelet of their own.
+        if lineage.line(handle).nth(1).is_some_and(|parent| self.is_engine(lineage, parent)) {
             return None;
         }
         let subject = lossy(image.exe).into_owned();

@@ -164,6 +164,9 @@ impl Detector {
                     }
                 }
             }
+            for service in request.services.iter().filter(|service| service.comes_back()) {
+                self.engine_asked(record.header.boottime_ns, service);
+            }
             // Nothing that an engine does for these is told of it.
             if matches!(request.verb, Verb::Image | Verb::Other) {
                 continue;

@@ -18,7 +18,7 @@ impl Detector {
     pub fn exec(&mut self, exec: &ExecEvent<'_>, handle: Handle, lineage: &Lineage) -> Option<Finding> {
         self.executed(exec.record.header.boottime_ns, handle, lineage);
         self.asked_by_manifest(exec, handle, lineage);
-        if let Some(finding) = Self::kubelet_started(exec, handle, lineage) {
+        if let Some(finding) = self.kubelet_started(exec, handle, lineage) {
             return Some(finding);
         }
         let image = lineage.image(handle)?;
