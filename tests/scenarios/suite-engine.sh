@@ -109,11 +109,12 @@ sleep 0.4
 step engine.other-socket
 dockerd --host unix:///tmp/eng-other.sock --host tcp://127.0.0.1:23750 --data-root /tmp/eng-data --exec-root /tmp/eng-exec \
     --pidfile /tmp/eng.pid --bridge none --iptables=false >/tmp/eng-dockerd.log 2>&1 &
+second=$!
 eventually 30 curl --silent --unix-socket /tmp/eng-other.sock http://engine/_ping
 step engine.other-socket-used
 post /tmp/eng-other.sock "/containers/create?name=eng-other" "$always"
-kill "$(cat /tmp/eng.pid)"
-wait
+kill "$second"
+wait "$second"
 step engine.swarm
 timeout 30 docker swarm init --advertise-addr 127.0.0.1
 sleep 0.4
