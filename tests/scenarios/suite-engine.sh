@@ -19,10 +19,10 @@ post() {
 raw() {
     perl -MSocket -e '
         my ($path, $size) = @ARGV;
-        socket(my $s, AF_UNIX, SOCK_STREAM, 0) && connect($s, pack_sockaddr_un($path)) or die "$path: $!";
+        socket(S, AF_UNIX, SOCK_STREAM, 0) && connect(S, pack_sockaddr_un($path)) or die "$path: $!";
         local $/; my $text = <STDIN>;
-        while (length $text) { syswrite $s, substr($text, 0, $size, ""); }
-        alarm 10; sysread($s, my $answer, 4096); print((split /\r\n/, $answer)[0], "\n");' "$1" "$2"
+        while (length $text) { syswrite S, substr($text, 0, $size, ""); }
+        alarm 10; sysread(S, my $answer, 4096); print((split /\r\n/, $answer)[0], "\n");' "$1" "$2"
 }
 
 request() { printf 'POST %s HTTP/1.1\r\nHost: engine\r\n%s\r\nContent-Length: %d\r\n\r\n%s' "$1" "$json" "${3:-${#2}}" "$2"; }

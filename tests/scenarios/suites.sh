@@ -8,7 +8,7 @@ cp /bin/true /opt/suite/agent
 mkdir -p /usr/local/etc/rc.d
 : >"$state/suites.out"
 chmod 0666 "$state/suites.out"
-login_alice 300 <<'LOGIN'
+login_alice 450 <<'LOGIN'
 exec >>/run/e2e/suites.out 2>&1
 cd /svcsensor/e2e
 . ./lib.sh

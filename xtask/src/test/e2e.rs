@@ -124,8 +124,8 @@ fn boot(program: &Path, plan: &Plan) -> Result<Guest> {
     let kernel = Kernel::fetch(Series::V6_1)?;
     let mut vm = DebianVm::new(&kernel, "#!/bin/bash\nexec /svcsensor/e2e/main.sh\n");
     vm.files = files(program, plan)?;
-    // Two minutes on an idle machine; machines that others share are slower by a factor of 2 to 3.
-    vm.hardware.limit = Duration::from_secs(500 + u64::from(plan.changes) / 5);
+    // Three minutes on an idle machine; machines that others share are slower by a factor of 2 to 3.
+    vm.hardware.limit = Duration::from_secs(700 + u64::from(plan.changes) / 5);
     let (mut talk, mut all) = (Vec::new(), Vec::new());
     let outcome = vm.run(&mut |line| {
         all.push(line.to_owned());
