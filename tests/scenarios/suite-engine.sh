@@ -19,10 +19,10 @@ post() {
 raw() {
     perl -MSocket -e '
         my ($path, $size) = @ARGV;
-        socket(my $s, AF_UNIX, SOCK_STREAM, 0) && connect($s, pack_sockaddr_un($path)) or die "$path: $!";
+        socket(S, AF_UNIX, SOCK_STREAM, 0) && connect(S, pack_sockaddr_un($path)) or die "$path: $!";
         local $/; my $text = <STDIN>;
-        while (length $text) { syswrite $s, substr($text, 0, $size, ""); }
-        alarm 10; sysread($s, my $answer, 4096); print((split /\r\n/, $answer)[0], "\n");' "$1" "$2"
+        while (length $text) { syswrite S, substr($text, 0, $size, ""); }
+        alarm 10; sysread(S, my $answer, 4096); print((split /\r\n/, $answer)[0], "\n");' "$1" "$2"
 }
 
 request() { printf 'POST %s HTTP/1.1\r\nHost: engine\r\n%s\r\nContent-Length: %d\r\n\r\n%s' "$1" "$json" "${3:-${#2}}" "$2"; }
@@ -109,11 +109,12 @@ sleep 0.4
 step engine.other-socket
 dockerd --host unix:///tmp/eng-other.sock --host tcp://127.0.0.1:23750 --data-root /tmp/eng-data --exec-root /tmp/eng-exec \
     --pidfile /tmp/eng.pid --bridge none --iptables=false >/tmp/eng-dockerd.log 2>&1 &
+second=$!
 eventually 30 curl --silent --unix-socket /tmp/eng-other.sock http://engine/_ping
 step engine.other-socket-used
 post /tmp/eng-other.sock "/containers/create?name=eng-other" "$always"
-kill "$(cat /tmp/eng.pid)"
-wait
+kill "$second"
+wait "$second"
 step engine.swarm
 timeout 30 docker swarm init --advertise-addr 127.0.0.1
 sleep 0.4

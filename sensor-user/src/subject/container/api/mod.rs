@@ -248,3 +248,6 @@ fn restart_policy(name: &str, retries: Option<f64>) -> String {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod recorded_tests;
