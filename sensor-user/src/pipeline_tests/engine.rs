@@ -232,6 +232,7 @@ fn what_an_engine_asks_another_one_for_says_nothing() {
     // The name alone does not help.
     let other = machine.fork(shell(), 702);
     machine.exec(other, "/tmp/kubelet", 73, &["kubelet"]);
+    assert_eq!(machine.rules(), ["container.kubelet.started"]);
     machine.ask(other, DOCKER_SOCKET, "/containers/create", ROOT);
     assert_eq!(machine.one().rule.id, "container.host-access.granted");
 }
