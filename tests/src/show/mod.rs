@@ -118,7 +118,7 @@ fn scope(name: &str, manager: &Manager, load: &LoadPath, places: &lay::Places) -
     println!("fact show.{name}.values {}", compared.values());
 
     // It costs as much again. A file alone says little: of those units every fourth.
-    let listed = |at: &usize| compared.has_files(*at) && (ours[*at].files.len() > 1 || at % 4 == 0);
+    let listed = |at: &usize| compared.has_files(*at) && (ours[*at].files.len() > 1 || at.is_multiple_of(4));
     let listed: Vec<usize> = (0..names.len()).filter(listed).collect();
     let said = manager.cat(listed.iter().map(|at| names[*at].as_str()))?;
     verdict("cat", compare::cat(listed.iter().map(|at| &ours[*at]), &said), listed.len());
