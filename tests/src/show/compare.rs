@@ -364,7 +364,7 @@ mod tests {
             let path = directory.join(name);
             fs::write(&path, text).unwrap();
             store.insert_file(path.to_str().unwrap().as_bytes(), text.as_bytes()).unwrap();
-            expected += &format!("# {}\n{text}\n\n", path.display());
+            expected.extend(["# ", path.to_str().unwrap(), "\n", text, "\n\n"]);
         }
         let load = LoadPath::system().with_unit_path(directory.to_str().unwrap().as_bytes());
         let unit = effective(&View::new(&store, &load), b"a.service").unwrap();

@@ -35,11 +35,6 @@ const STORE: usize = 1 << 26;
 /// Differences that are said in full.
 const SAID: usize = 40;
 
-/// A manager reads the variables that shape its load path from its own environment, to which environment generators and
-/// environment.d(5) add nothing: `flatpak`'s directories are in it where whatever starts the manager says so.
-const FLATPAK: &str = "[Service]\nEnvironment=XDG_DATA_DIRS=/home/alice/.local/share/flatpak/exports/share:\
-    /var/lib/flatpak/exports/share:/usr/local/share/:/usr/share/\n";
-
 /// Compares, and says what holds as the host reads it (`xtask/src/test/mod.rs`). True where all does.
 ///
 /// # Errors
@@ -49,13 +44,30 @@ pub fn main() -> Result<bool> {
     let system = scope("system", &Manager::system(), &LoadPath::system(), &lay::SYSTEM)?;
     let settings = Path::new("/run/systemd/system/user@.service.d");
     fs::create_dir_all(settings)?;
-    fs::write(settings.join("flatpak.conf"), FLATPAK)?;
+    let load = LoadPath::user(HOME.as_bytes(), USER);
+    let variable = format!("[Service]\nEnvironment=XDG_DATA_DIRS={}\n", data_directories(&load)?);
+    fs::write(settings.join("data.conf"), variable)?;
     run(Command::new("systemctl").arg("daemon-reload"))?;
     run(Command::new("loginctl").args(["enable-linger", "alice"]))?;
     run(Command::new("systemctl").args(["start", &format!("user@{USER}.service")]))?;
-    let load = LoadPath::user(HOME.as_bytes(), USER);
     let user = scope("user", &Manager::of_user(USER, HOME), &load, &lay::USER)?;
     Ok(system && user)
+}
+
+/// `XDG_DATA_DIRS` with which a user's manager has this load path: what stands between the user's own data and the
+/// manager's library. A manager reads it from its own environment, to which environment generators and environment.d(5)
+/// add nothing: directories of flatpak and its like count where whatever starts the manager says so.
+fn data_directories(load: &LoadPath) -> Result<String> {
+    let paths: Vec<&str> =
+        load.directories.iter().map(|path| std::str::from_utf8(path)).collect::<Result<_, _>>()?;
+    let own = paths.iter().position(|path| path.ends_with("/.local/share/systemd/user"));
+    let library = paths.iter().position(|path| path.starts_with("/usr/local/lib/"));
+    let between = own.zip(library).and_then(|(own, library)| paths.get(own + 1..library));
+    let data = between
+        .context("the load path has no data")?
+        .iter()
+        .filter_map(|path| path.strip_suffix("/systemd/user"));
+    Ok(data.collect::<Vec<_>>().join(":"))
 }
 
 /// The packages' unit files over the guest's own, which stay; then enabled as their presets say, for the links.
@@ -118,7 +130,7 @@ fn scope(name: &str, manager: &Manager, load: &LoadPath, places: &lay::Places) -
     println!("fact show.{name}.values {}", compared.values());
 
     // It costs as much again. A file alone says little: of those units every fourth.
-    let listed = |at: &usize| compared.has_files(*at) && (ours[*at].files.len() > 1 || at % 4 == 0);
+    let listed = |at: &usize| compared.has_files(*at) && (ours[*at].files.len() > 1 || at.is_multiple_of(4));
     let listed: Vec<usize> = (0..names.len()).filter(listed).collect();
     let said = manager.cat(listed.iter().map(|at| names[*at].as_str()))?;
     verdict("cat", compare::cat(listed.iter().map(|at| &ours[*at]), &said), listed.len());
@@ -156,4 +168,17 @@ fn run(command: &mut Command) -> Result<String> {
         bail!("{command:?}: {}: {}", out.status, String::from_utf8_lossy(&out.stderr).trim_end());
     }
     Ok(String::from_utf8_lossy(&out.stdout).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn data_lies_between_the_users_own_and_the_library() {
+        let data = data_directories(&LoadPath::user(b"/home/u", 7)).unwrap();
+        assert!(data.starts_with("/home/u/.local/share/flatpak/exports/share:"), "{data}");
+        assert!(data.ends_with(":/usr/local/share:/usr/share"), "{data}");
+        assert!(data_directories(&LoadPath::system()).is_err());
+    }
 }

@@ -295,14 +295,14 @@ impl Effective {
             Kind::First => {
                 self.problem(origin, format_args!("a second {}= counts for nothing", key.name()), None);
             }
-            Kind::Switch => match parse_switch(value) {
-                Some(on) => self.replace(key, if on { b"yes" } else { b"no" }, origin),
-                None => {
+            Kind::Switch => {
+                let Some(on) = parse_switch(value) else {
                     self.problem(origin, format_args!("{}= is neither yes nor no", key.name()), None);
                     // The one of these for which load-fragment-gperf.gperf.in says that it is fatal.
                     return key != Key::DynamicUser;
-                }
-            },
+                };
+                self.replace(key, if on { b"yes" } else { b"no" }, origin);
+            }
             Kind::Choice(choices) => {
                 if choices.iter().any(|choice| choice.as_bytes() == value) {
                     self.replace(key, value, origin);
