@@ -148,7 +148,7 @@ impl Detector {
         }
         self.note_environment_files(&content.path, looked.is_empty());
         if self.units.is_environment(&content.path) && content.found.regular().is_some() {
-            self.watch_environment_file(&content.path);
+            self.watch_environment_file(&content.path, Scope::System);
         }
         if looked.is_empty() {
             return;
