@@ -235,7 +235,7 @@ impl Detector {
 
     /// Has what a unit leads to read, as far as it is not known: it is weighed with that.
     fn look_around(&mut self, looked: Looked, paths: Vec<Vec<u8>>) {
-        let id = self.effects.next_id();
+        let id = self.effects.next_around();
         self.want(Want::Survey { id, paths });
         self.directories.insert(id, vec![looked]);
     }
