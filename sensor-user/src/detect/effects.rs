@@ -29,6 +29,8 @@ const JUDGED_MAX: usize = 1024;
 const AGAIN_NS: u64 = 10_000_000_000;
 /// A file that was seen written so short a time ago may have been read in between, in nanoseconds.
 const SETTLED_NS: u64 = 2_000_000_000;
+/// The first number of a look at what a unit leads to.
+const FIRST_AROUND: u64 = 1 << 32;
 /// Unexplained files that are named.
 const NAMED_MAX: usize = 8;
 
@@ -42,6 +44,7 @@ pub(super) struct Effects {
     surveys: Recent<u64, Survey>,
     judged: Recent<(Option<u32>, String), u64>,
     next: u64,
+    next_around: u64,
     /// For services of users' managers: anybody may have as many started as they like.
     budget: Budget,
 }
@@ -68,6 +71,7 @@ impl Default for Effects {
             surveys: Recent::new(SURVEYS_MAX),
             judged: Recent::new(JUDGED_MAX),
             next: 1,
+            next_around: FIRST_AROUND,
             budget: Budget::default(),
         }
     }
@@ -83,6 +87,14 @@ impl Effects {
     pub(super) fn next_id(&mut self) -> u64 {
         let id = self.next;
         self.next += 1;
+        id
+    }
+
+    /// The same for what a unit leads to. These are numbered by themselves: a recording that was made before there were
+    /// any still has the answers to all others.
+    pub(super) fn next_around(&mut self) -> u64 {
+        let id = self.next_around;
+        self.next_around += 1;
         id
     }
 }

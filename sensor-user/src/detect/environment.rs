@@ -134,22 +134,22 @@ impl Detector {
 
     fn watch_environment_files(&mut self, manager: &Manager, named: &[Vec<u8>]) {
         for path in named.iter().filter(|path| may_be_read(manager, path)) {
-            self.units.name_environment(path);
+            self.units.name_environment(path, manager.scope);
             if !is_pattern(path) {
-                self.watch_environment_file(path);
+                self.watch_environment_file(path, manager.scope);
             }
         }
     }
 
     /// Has a file of variables watched, unless it lies where everything is.
-    pub(super) fn watch_environment_file(&mut self, path: &[u8]) {
+    pub(super) fn watch_environment_file(&mut self, path: &[u8], scope: Scope) {
         let plain = !path.split(|byte| *byte == b'/').any(|name| matches!(name, b".." | b"."));
         let watched = self.watches.classed().any(|(watch, class)| {
             let rest = path.strip_prefix(watch.path.as_bytes());
             !class.is_followed() && rest.is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
         });
         if plain && !watched {
-            self.followed.add(path, WatchClass::EnvironmentFile);
+            self.followed.add(path, WatchClass::EnvironmentFile, scope);
         }
     }
 }

@@ -7,6 +7,7 @@ use super::detector::Detector;
 use super::programs;
 use crate::event::content::Found;
 use crate::event::user::WatchClass;
+use crate::subject::service::Scope;
 use crate::subject::unit::effective::Effective;
 
 /// Files beyond the configured directories that are watched for what leads to them.
@@ -34,14 +35,16 @@ pub(super) struct Followed {
 }
 
 impl Followed {
-    pub(super) fn add(&mut self, path: &[u8], class: WatchClass) {
+    /// Has a file watched. What units of users lead to has half of the room, so that no user can take all of it.
+    pub(super) fn add(&mut self, path: &[u8], class: WatchClass, scope: Scope) {
         // What is no text is no configured path either.
         let Ok(path) = std::str::from_utf8(path) else { return };
         let follow = Follow { path: path.to_owned(), class };
         if self.known.contains(&follow) {
             return;
         }
-        if self.known.len() >= FOLLOWED_MAX {
+        let room = if scope == Scope::User { FOLLOWED_MAX / 2 } else { FOLLOWED_MAX };
+        if self.known.len() >= room {
             self.refused += 1;
             return;
         }
@@ -86,20 +89,20 @@ impl Detector {
                     .is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
         });
         if !watched && end != b"/dev/null" {
-            self.followed.add(&end, class);
+            self.followed.add(&end, class, Scope::System);
         }
     }
 
     /// The programs of a unit that has changed, and the scripts that they are given.
     pub(super) fn follow_programs(&mut self, unit: &Effective) {
         for path in programs::of_unit(unit) {
-            self.follow_program(&path);
+            self.follow_program(&path, unit.scope);
         }
     }
 
     /// A program that a service runs.
-    pub(super) fn follow_program(&mut self, path: &[u8]) {
-        self.followed.add(path, WatchClass::ServiceProgram);
+    pub(super) fn follow_program(&mut self, path: &[u8], scope: Scope) {
+        self.followed.add(path, WatchClass::ServiceProgram, scope);
     }
 }
 

@@ -103,7 +103,7 @@ impl Detector {
             self.running.insert(path.to_vec(), (service.unit.clone(), handle));
             // Anybody may have any number of services of their own.
             if service.manager.scope == Scope::System {
-                self.follow_program(path);
+                self.follow_program(path, Scope::System);
             }
         }
     }

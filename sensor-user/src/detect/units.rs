@@ -152,8 +152,10 @@ impl Units {
     }
 
     /// Notes that a unit takes variables from a path, or from those that a pattern means.
-    pub(super) fn name_environment(&mut self, named: &[u8]) {
-        if self.environments.len() < ENVIRONMENTS_MAX && named.len() <= PATH_MAX {
+    pub(super) fn name_environment(&mut self, named: &[u8], scope: Scope) {
+        // No user can take all of the room.
+        let room = if scope == Scope::User { ENVIRONMENTS_MAX / 2 } else { ENVIRONMENTS_MAX };
+        if self.environments.len() < room && named.len() <= PATH_MAX {
             self.environments.insert(named.to_vec());
         }
     }

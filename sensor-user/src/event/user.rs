@@ -292,3 +292,14 @@ pub struct ToolIdentity {
     /// Inode number.
     pub inode: u64,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn users_of_the_first_recordings_have_no_homes() {
+        let users: Users = serde_json::from_str(r#"{"names":{"0":"root"}}"#).unwrap();
+        assert_eq!((users.names[&0].as_str(), users.homes.len()), ("root", 0));
+    }
+}

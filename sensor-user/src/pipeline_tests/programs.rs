@@ -195,3 +195,23 @@ fn a_filesystem_that_does_not_answer_costs_only_what_it_holds() {
         ["environment.loads", "path.world-writable", "program.owner", "command.download-and-run"]
     );
 }
+
+#[test]
+fn units_of_users_leave_room_for_the_systems() {
+    use crate::detect::follow::FOLLOWED_MAX;
+
+    let mut machine = Machine::new();
+    for number in 0..FOLLOWED_MAX {
+        let name = format!("flood-{number}.service");
+        let path = format!("/home/alice/.config/systemd/user/{name}");
+        machine
+            .files
+            .insert(path.into_bytes(), text_file(&format!("[Service]\nExecStart=/home/alice/{number}\n")));
+        machine.tick(SECOND);
+        machine.write(shell(), USER, &name);
+    }
+    assert_eq!(machine.pipeline.follows().count(), FOLLOWED_MAX / 2);
+    machine.alerts();
+    written(&mut machine, "[Service]\nExecStart=/opt/app/run\n");
+    assert_eq!(machine.pipeline.follows().count(), 1);
+}

@@ -199,7 +199,7 @@ impl Detector {
         }
         self.note_environment_files(&content.path, looked.is_empty());
         if self.units.is_environment(&content.path) && content.found.regular().is_some() {
-            self.watch_environment_file(&content.path);
+            self.watch_environment_file(&content.path, Scope::System);
         }
         let of_kubelet = |one: &Looked| {
             one.awaiting.finding.unit.as_ref().is_some_and(|unit| unit.part == UnitPart::KubeletConfig)
@@ -313,7 +313,7 @@ impl Detector {
 
     /// Has what a unit leads to read, as far as it is not known: it is weighed with that.
     fn look_around(&mut self, looked: Looked, paths: Vec<Vec<u8>>) {
-        let id = self.effects.next_id();
+        let id = self.effects.next_around();
         self.want(Want::Survey { id, paths });
         self.directories.insert(id, vec![looked]);
     }

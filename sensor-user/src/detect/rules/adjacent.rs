@@ -114,10 +114,10 @@ pub static ENVIRONMENT_FILE_WRITTEN: Rule = Rule {
     name: "A file from which services take their environment was written",
     severity: Severity::Low,
     techniques: &[SYSTEMD_SERVICE, DYNAMIC_LINKER],
-    description: "Units take variables from files in /etc/default, /etc/sysconfig or /etc/conf.d (EnvironmentFile=, \
-        systemd.exec(5)), and scripts read them as shell code: options of a daemon, LD_PRELOAD, or \
-        commands. Which units do: `grep -r EnvironmentFile= /usr/lib/systemd /etc/systemd`. To undo: \
-        restore the file, restart the service.",
+    description: "Units take variables from files in /etc/default, /etc/sysconfig or /etc/conf.d, or wherever they say \
+        (EnvironmentFile=, systemd.exec(5)), and scripts read them as shell code: options of a daemon, LD_PRELOAD, \
+        or commands. The changes name the units and what becomes of their commands, where they are known; else \
+        `grep -r EnvironmentFile= /usr/lib/systemd /etc/systemd`. To undo: restore the file, restart the service.",
     false_positives: &[PACKAGES, CONFIGURATION, "An administrator who sets a service's options."],
 };
 
