@@ -70,7 +70,7 @@ impl Detector {
         let watched =
             self.watches.classed().any(|(watch, known)| known == class && watch.path.as_bytes() == path);
         if plain && !watched {
-            self.followed.add(path, class);
+            self.followed.add(path, class, Scope::System);
         }
     }
 

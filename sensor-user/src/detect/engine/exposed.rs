@@ -6,6 +6,7 @@ use crate::detect::rules;
 use crate::event::path::lossy;
 use crate::event::user::WatchClass;
 use crate::lineage::image::Image;
+use crate::subject::service::Scope;
 
 /// What an engine's command line says of its listeners.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -38,7 +39,7 @@ impl Detector {
             let known = self.watches.classed().any(|(watch, _)| watch.path == socket);
             if !known {
                 self.engines.sockets.insert(socket.clone(), engine);
-                self.followed.add(socket.as_bytes(), WatchClass::EngineSocket);
+                self.followed.add(socket.as_bytes(), WatchClass::EngineSocket, Scope::System);
             }
         }
         if listeners.network.is_empty() || listeners.verified {
