@@ -105,9 +105,10 @@ docker exec eng-agent /usr/bin/curl --silent --unix-socket /docker.sock --header
     "http://engine/containers/create?name=eng-inside"
 sleep 0.4
 
-# A second engine: its socket is known by its command line, as is what it offers to the network.
+# A second engine: its socket is known by its command line, as is what it offers to the network. In a network of its own:
+# without a bridge it removes that of the first.
 step engine.other-socket
-dockerd --host unix:///tmp/eng-other.sock --host tcp://127.0.0.1:23750 --data-root /tmp/eng-data --exec-root /tmp/eng-exec \
+unshare --net sh -c 'ip link set lo up && exec "$@"' sh dockerd --host unix:///tmp/eng-other.sock --host tcp://127.0.0.1:23750 --data-root /tmp/eng-data --exec-root /tmp/eng-exec \
     --pidfile /tmp/eng.pid --bridge none --iptables=false >/tmp/eng-dockerd.log 2>&1 &
 second=$!
 eventually 30 curl --silent --unix-socket /tmp/eng-other.sock http://engine/_ping
@@ -139,7 +140,8 @@ docker commit eng-plain eng-committed
 step quiet.engine-build
 printf 'FROM box\nRUN true\n' | docker build --quiet -
 mkdir -p /tmp/eng-context
-head -c 30000000 /dev/urandom >/tmp/eng-context/data
+# What is sent to an engine is copied: of much at once records are lost, and that is told.
+head -c 300000 /dev/urandom >/tmp/eng-context/data
 printf 'FROM box\nCOPY data /data\n' >/tmp/eng-context/Dockerfile
 docker build --quiet --tag eng-built /tmp/eng-context
 docker save eng-built >/tmp/eng-saved

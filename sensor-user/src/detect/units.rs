@@ -16,6 +16,7 @@ use crate::subject::unit::key::Key;
 use crate::subject::unit::load::{LoadPath, View, activators, split};
 use crate::subject::unit::name::Name;
 use crate::subject::unit::refer::{Reference, named_by};
+use crate::subject::unit::signals::name::Known;
 use crate::subject::unit::signals::unit::signals;
 use crate::subject::unit::signals::{Signal, Weight};
 use crate::subject::unit::specifier::{Context, Table, expand};
@@ -66,7 +67,7 @@ pub(super) struct Units {
     files: UnitFiles,
     refused: u64,
     /// Names of units that lay among the distribution's when the sensor started.
-    packaged: BTreeSet<Vec<u8>>,
+    packaged: Known,
     /// Files of variables that units name, and patterns of such.
     environments: BTreeSet<Vec<u8>>,
 }
@@ -76,7 +77,7 @@ impl Default for Units {
         Self {
             files: UnitFiles::new(BYTES_MAX),
             refused: 0,
-            packaged: BTreeSet::new(),
+            packaged: Known::default(),
             environments: BTreeSet::new(),
         }
     }
@@ -129,7 +130,7 @@ impl Units {
         self.refused += u64::from(kept.is_err());
         let (directory, name) = split(&path);
         if content.baseline && DISTRIBUTION.contains(&directory) && self.packaged.len() < PACKAGED_MAX {
-            self.packaged.insert(name.to_vec());
+            self.packaged.insert(name);
         }
         changed
     }
@@ -194,7 +195,7 @@ impl Units {
     }
 
     /// Names of units that others imitate.
-    pub(super) fn packaged(&self) -> &BTreeSet<Vec<u8>> {
+    pub(super) fn packaged(&self) -> &Known {
         &self.packaged
     }
 
@@ -269,12 +270,7 @@ impl Units {
 
 /// Tells what a unit comes to that it did not come to `before`, and what is suspicious about that. `packaged` are the
 /// names that others imitate.
-pub(super) fn weigh(
-    finding: &mut Finding,
-    before: Option<&Effective>,
-    after: &Effective,
-    packaged: &BTreeSet<Vec<u8>>,
-) {
+pub(super) fn weigh(finding: &mut Finding, before: Option<&Effective>, after: &Effective, packaged: &Known) {
     tell(finding, new_signals(before, after, packaged));
     if let Some(unit) = &mut finding.unit {
         unit.changes = changes(before, Some(after)).iter().take(CHANGES_TOLD).map(Change::sentence).collect();
@@ -282,11 +278,7 @@ pub(super) fn weigh(
 }
 
 /// What is suspicious about a unit, and was not before.
-pub(super) fn new_signals(
-    before: Option<&Effective>,
-    after: &Effective,
-    packaged: &BTreeSet<Vec<u8>>,
-) -> Vec<Signal> {
+pub(super) fn new_signals(before: Option<&Effective>, after: &Effective, packaged: &Known) -> Vec<Signal> {
     // A name says nothing before there is a unit of it.
     let existing = before.filter(|before| before.state != State::Missing);
     let known = existing.map(|before| signals(before, packaged)).unwrap_or_default();

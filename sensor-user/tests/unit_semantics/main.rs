@@ -144,10 +144,11 @@ fn difference(ours: Verdict, theirs: Verdict) -> Option<String> {
 
 /// Units of packages are to say next to nothing by themselves: what each says counts against it once it is changed.
 fn quiet(view: &View<'_>) {
-    let known = view.units();
+    let names = view.units();
+    let known = names.iter().map(Vec::as_slice).collect();
     let mut strong = Vec::new();
     let mut weak = 0;
-    for name in &known {
+    for name in &names {
         let unit = effective(view, text(name).replace("@.", "@i.").as_bytes()).unwrap();
         for signal in signals::unit::signals(&unit, &known) {
             match signal.weight {

@@ -1,7 +1,5 @@
 //! Unit files: from their bytes to what a change of them means.
 
-use std::collections::BTreeSet;
-
 use sensor_user::subject::service::Scope;
 use sensor_user::subject::unit::affected::affected;
 use sensor_user::subject::unit::change::{changes, shown};
@@ -9,7 +7,7 @@ use sensor_user::subject::unit::effective::{BYTES_MAX, Effective, SETTINGS_MAX, 
 use sensor_user::subject::unit::exec::{self, ARGUMENTS_MAX, COMMANDS_MAX};
 use sensor_user::subject::unit::load::{LoadPath, View, activators};
 use sensor_user::subject::unit::name::Name;
-use sensor_user::subject::unit::signals;
+use sensor_user::subject::unit::signals::{self, name::Known};
 use sensor_user::subject::unit::specifier::{Context, Table, expand};
 use sensor_user::subject::unit::store::UnitFiles;
 
@@ -91,7 +89,7 @@ pub fn unit(data: &[u8]) {
     }
     let Some(last) = last else { return };
     let view = View::new(&store, &load);
-    let known = view.units();
+    let known: Known = view.units().iter().map(Vec::as_slice).collect();
     let concerned = affected(&view, last, 16);
     assert!(concerned.units.len() <= 16);
     let new = before(&store);
@@ -108,7 +106,7 @@ pub fn unit(data: &[u8]) {
     }
 }
 
-fn check(unit: &Effective, known: &BTreeSet<Vec<u8>>) {
+fn check(unit: &Effective, known: &Known) {
     assert!(unit.settings.len() <= SETTINGS_MAX + COMMANDS_MAX * 256 && unit.problems.len() <= SETTINGS_MAX);
     assert!(unit.commands.len() <= SETTINGS_MAX + COMMANDS_MAX);
     for origin in unit.settings.iter().map(|setting| setting.origin) {

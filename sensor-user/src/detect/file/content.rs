@@ -119,9 +119,7 @@ impl Detector {
         if case.class == WatchClass::EngineState && Book::of(path).is_none() {
             return;
         }
-        if !self.want(Want::File { path: path.to_vec(), expected }) {
-            return;
-        }
+        self.want(Want::File { path: path.to_vec(), expected });
         self.written.insert(path.to_vec(), record.header.boottime_ns);
         let unit = of_unit(case).map(|manager| (case.part.name.to_vec(), manager));
         let awaiting =
@@ -163,13 +161,11 @@ impl Detector {
         self.awaiting.insert(path.to_vec(), all);
     }
 
-    /// Whether there was room for it.
-    pub(in crate::detect) fn want(&mut self, want: Want) -> bool {
-        let room = self.wants.len() < WANTS_MAX;
-        if room {
+    /// Has something read. Whether there was room must change nothing: in a replay nobody takes what is wanted.
+    pub(in crate::detect) fn want(&mut self, want: Want) {
+        if self.wants.len() < WANTS_MAX {
             self.wants.push(want);
         }
-        room
     }
 
     /// What the files that were asked for say, at `now`.

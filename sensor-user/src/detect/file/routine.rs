@@ -27,8 +27,10 @@ impl Detector {
         if Self::is_managers_own(case.who, case.class, removal, lineage) {
             return Some(Quiet::ManagerOwnFiles);
         }
-        // A user's sockets go with the session; whoever takes one away brings nothing.
-        if removal && case.class.is_socket() {
+        // Listeners bind their sockets and open them to others; a user's go with the session. Whoever does so brings
+        // nothing: what counts is what clients send there.
+        let number = case.event.record.header.kind;
+        if case.class.is_socket() && (removal || matches!(number, kind::FILE_ATTRIBUTE | kind::FILE_MKNOD)) {
             return Some(Quiet::Meaningless);
         }
         let who = case.who?;

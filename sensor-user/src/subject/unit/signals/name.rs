@@ -50,8 +50,83 @@ pub fn is_guard(name: Name<'_>) -> bool {
     GUARDS.iter().any(|guard| guard.as_bytes() == name.prefix)
 }
 
+/// Names of units that are known to be packaged, ready to be compared with others: that is done for each change.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    names: BTreeSet<Vec<u8>>,
+    forms: Vec<Form>,
+}
+
+/// A name as it is compared.
+#[derive(Clone, Debug)]
+struct Form {
+    whole: Box<[u8]>,
+    prefix: Box<[u8]>,
+    folded: Box<str>,
+    letters: Box<str>,
+}
+
+impl Form {
+    fn new(name: Name<'_>) -> Self {
+        Self {
+            whole: name.whole.into(),
+            prefix: name.prefix.into(),
+            folded: fold(name.prefix).into(),
+            letters: letters(name.prefix).into(),
+        }
+    }
+
+    /// Whether one may be taken for the other. The same name with another type is a unit's timer or socket.
+    fn is_like(&self, other: &Self) -> bool {
+        self.prefix != other.prefix && (self.folded == other.folded || self.is_near(other))
+    }
+
+    /// Whether one typing error lies between two names: a letter more, less or other, or two exchanged. Numbers count
+    /// for nothing: they tell siblings apart.
+    fn is_near(&self, other: &Self) -> bool {
+        const SHORTEST: usize = 6;
+        let (one, two) = (self.prefix.len(), other.prefix.len());
+        one.min(two) >= SHORTEST
+            && one.abs_diff(two) <= 1
+            && self.letters.len().abs_diff(other.letters.len()) <= 4
+            && self.letters != other.letters
+            && strsim::osa_distance(&self.letters, &other.letters) == 1
+    }
+}
+
+impl Known {
+    /// Adds a name.
+    pub fn insert(&mut self, name: &[u8]) {
+        if self.names.insert(name.to_vec()) {
+            self.forms.extend(Name::parse(name).map(Form::new));
+        }
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.names.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+
+    fn contains(&self, name: &[u8]) -> bool {
+        self.names.contains(name)
+    }
+}
+
+impl<'a> FromIterator<&'a [u8]> for Known {
+    fn from_iter<I: IntoIterator<Item = &'a [u8]>>(names: I) -> Self {
+        let mut known = Self::default();
+        names.into_iter().for_each(|name| known.insert(name));
+        known
+    }
+}
+
 /// What a name passes for. `known` are the names of units that are known to be packaged.
-pub fn signals(name: Name<'_>, known: &BTreeSet<Vec<u8>>) -> Vec<Signal> {
+pub fn signals(name: Name<'_>, known: &Known) -> Vec<Signal> {
     let template = name.template();
     if known.contains(name.whole) || template.is_some_and(|template| known.contains(&template)) {
         return Vec::new();
@@ -65,16 +140,14 @@ pub fn signals(name: Name<'_>, known: &BTreeSet<Vec<u8>>) -> Vec<Signal> {
             format!("the name begins with {} and is no packaged unit's", told(prefix)),
         ));
     }
-    let folded = fold(name.prefix);
-    let alike = known.iter().filter_map(|other| Name::parse(other)).find(|other| {
-        // The same name with another type is a unit's timer or socket.
-        other.prefix != name.prefix && (fold(other.prefix) == folded || is_near(name.prefix, other.prefix))
-    });
+    let form = Form::new(name);
+    // Of several the first in the order of their names, whichever came first.
+    let alike = known.forms.iter().filter(|other| form.is_like(other)).min_by_key(|other| &other.whole);
     if let Some(other) = alike {
         found.push(Signal::new(
             "name.look-alike",
             Weight::Strong,
-            format!("the name looks like {}", told(other.whole)),
+            format!("the name looks like {}", told(&other.whole)),
         ));
     }
     found
@@ -95,18 +168,9 @@ fn fold(name: &[u8]) -> String {
     text.chars().filter_map(eye).collect()
 }
 
-/// Whether one typing error lies between two names: a letter more, less or other, or two exchanged. Numbers count for
-/// nothing: they tell siblings apart.
-fn is_near(one: &[u8], other: &[u8]) -> bool {
-    const SHORTEST: usize = 6;
-    if one.len().min(other.len()) < SHORTEST || one.len().abs_diff(other.len()) > 1 {
-        return false;
-    }
-    let letters = |name: &[u8]| -> String {
-        String::from_utf8_lossy(name).chars().filter(|c| !c.is_ascii_digit()).collect()
-    };
-    let (one, other) = (letters(one), letters(other));
-    one != other && strsim::osa_distance(&one, &other) == 1
+/// A name without its numbers.
+fn letters(name: &[u8]) -> String {
+    String::from_utf8_lossy(name).chars().filter(|c| !c.is_ascii_digit()).collect()
 }
 
 #[cfg(test)]
@@ -115,17 +179,17 @@ mod tests {
 
     use super::*;
 
-    fn known() -> BTreeSet<Vec<u8>> {
-        [
-            "systemd-journald.service",
-            "dbus.service",
-            "rsyslog.service",
-            "getty@.service",
-            "cron.service",
-            "serial1.service",
-        ]
-        .map(|name| name.as_bytes().to_vec())
-        .into()
+    const KNOWN: [&str; 6] = [
+        "systemd-journald.service",
+        "dbus.service",
+        "rsyslog.service",
+        "getty@.service",
+        "cron.service",
+        "serial1.service",
+    ];
+
+    fn known() -> Known {
+        KNOWN.iter().map(|name| name.as_bytes()).collect()
     }
 
     fn slugs(name: &str) -> Vec<&'static str> {
@@ -164,8 +228,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_known_name_passes_for_none(index in 0..6usize) {
-            let name = known().into_iter().nth(index).unwrap();
-            prop_assert!(signals(Name::parse(&name).unwrap(), &known()).is_empty());
+            prop_assert!(signals(Name::parse(KNOWN[index].as_bytes()).unwrap(), &known()).is_empty());
         }
     }
 }

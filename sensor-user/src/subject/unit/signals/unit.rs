@@ -1,7 +1,5 @@
 //! What is suspicious about a whole unit, and about the manager's own configuration.
 
-use std::collections::BTreeSet;
-
 use super::super::super::service::Scope;
 use super::super::effective::{Effective, Origin, State, variable_name};
 use super::super::key::Key;
@@ -9,7 +7,8 @@ use super::super::load::split;
 use super::super::name::{Name, Type};
 use super::super::store::Digest;
 use super::super::words::{Rules, words};
-use super::{Signal, Weight, command, name, place, told};
+use super::name::{self, Known};
+use super::{Signal, Weight, command, place, told};
 
 /// Most signals of a unit.
 const SIGNALS_MAX: usize = 64;
@@ -94,7 +93,7 @@ pub fn of_udev(rules: &[u8]) -> Vec<Signal> {
 }
 
 /// What there is to say of a unit, the weightiest first. `known` are the names of units that are known to be packaged.
-pub fn signals(unit: &Effective, known: &BTreeSet<Vec<u8>>) -> Vec<Signal> {
+pub fn signals(unit: &Effective, known: &Known) -> Vec<Signal> {
     let mut found = Vec::new();
     if let Some(name) = Name::parse(&unit.name) {
         guard(unit, name, &mut found);

@@ -4,7 +4,7 @@ use super::super::super::effective::tests::unit;
 use super::*;
 
 fn slugs(files: &[(&str, &str)], name: &str) -> Vec<&'static str> {
-    let known = [&b"auditd.service"[..], b"a.service", b"a@.service"].map(<[u8]>::to_vec).into();
+    let known = [&b"auditd.service"[..], b"a.service", b"a@.service"].into_iter().collect();
     signals(&unit(files, name), &known).iter().map(|signal| signal.slug).collect()
 }
 
