@@ -5,6 +5,9 @@ mkdir -p /opt/suite/pods
 printf 'kind: Pod\napiVersion: v1\nmetadata: {name: suite}\nspec: {hostPID: true, containers: [{name: c, image: box, command: [sleep, "1000"], securityContext: {privileged: true}}]}\n' >/opt/suite/pod.yaml
 printf '[Container]\nImage=box\nExec=sleep 1000\nVolume=/:/host\n[Install]\nWantedBy=default.target\n' >/opt/suite/suite.container
 
+# What is gone before it was read is told by its name alone.
+read_first() { sleep 0.5; }
+
 step agents.quadlet
 cp /opt/suite/suite.container /etc/containers/systemd/agents.container
 step agents.quadlet-drop-in
@@ -24,7 +27,7 @@ step agents.quadlet-run
 cp /opt/suite/suite.container /run/containers/systemd/agents.container
 step agents.quadlet-link
 ln -s /opt/suite/suite.container /etc/containers/systemd/linked.container
-rm -r /etc/containers/systemd/* /run/containers/systemd/* /home/alice/.config/containers/systemd/*
+read_first && rm -r /etc/containers/systemd/* /run/containers/systemd/* /home/alice/.config/containers/systemd/*
 
 step agents.generate
 podman create --name suite-generated box sleep 1000 >/dev/null
@@ -41,7 +44,7 @@ ln -s /lib/systemd/system/podman-kube@.service '/etc/systemd/system/multi-user.t
 step agents.docker-drop-in
 mkdir -p /etc/systemd/system/docker.service.d
 printf '[Service]\nEnvironment=DOCKER_OPTS=--debug\n' >/etc/systemd/system/docker.service.d/suite.conf
-rm -r /etc/systemd/system/docker.service.d /etc/systemd/system/suite-runs.service
+read_first && rm -r /etc/systemd/system/docker.service.d /etc/systemd/system/suite-runs.service
 
 step agents.static-pod
 cp /opt/suite/pod.yaml /etc/kubernetes/manifests/suite.yaml
@@ -67,25 +70,25 @@ cp /bin/true /usr/local/bin/docker-compose
 step agents.kubectl
 cp /bin/true /usr/local/bin/kubectl
 kubectl apply -f /opt/suite/pod.yaml
-rm /usr/local/bin/docker-compose /usr/local/bin/kubectl
+read_first && rm /usr/local/bin/docker-compose /usr/local/bin/kubectl
 
 step agents.daemon
 printf '{"hosts": ["fd://", "tcp://127.0.0.1:2375"], "runtimes": {"suite": {"path": "/opt/suite/agent"}}}\n' >/etc/docker/daemon.json
-rm /etc/docker/daemon.json
+read_first && rm /etc/docker/daemon.json
 step agents.containerd
 printf '[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]\nBinaryName = "/opt/suite/agent"\n' >/etc/containerd/suite.toml
-rm /etc/containerd/suite.toml
+read_first && rm /etc/containerd/suite.toml
 step agents.podman-config
 printf '[engine]\nhooks_dir = ["/opt/suite/hooks"]\n' >/etc/containers/containers.conf.d/suite.conf
-rm /etc/containers/containers.conf.d/suite.conf
+read_first && rm /etc/containers/containers.conf.d/suite.conf
 step agents.hook
 printf '{"version": "1.0.0", "hook": {"path": "/opt/suite/agent"}, "when": {"always": true}, "stages": ["prestart"]}\n' >/etc/containers/oci/hooks.d/suite.json
-rm /etc/containers/oci/hooks.d/suite.json
+read_first && rm /etc/containers/oci/hooks.d/suite.json
 step agents.cdi
 printf 'cdiVersion: 0.6.0\nkind: suite/x\ncontainerEdits: {hooks: [{hookName: createRuntime, path: /opt/suite/agent}]}\n' >/etc/cdi/suite.yaml
 step agents.cni
 printf '{"cniVersion": "1.0.0", "name": "suite", "plugins": [{"type": "suite"}]}\n' >/etc/cni/net.d/00-suite.conflist
-rm /etc/cni/net.d/00-suite.conflist
+read_first && rm /etc/cni/net.d/00-suite.conflist
 step agents.cni-plugin
 cp /opt/suite/agent /opt/cni/bin/suite
 step agents.nri

@@ -145,7 +145,6 @@ head -c 300000 /dev/urandom >/tmp/eng-context/data
 printf 'FROM box\nCOPY data /data\n' >/tmp/eng-context/Dockerfile
 docker build --quiet --tag eng-built /tmp/eng-context
 docker save eng-built >/tmp/eng-saved
-docker load --quiet --input /tmp/eng-saved
 docker cp /tmp/eng-context/data eng-plain:/data
 step quiet.engine-podman
 podman ps

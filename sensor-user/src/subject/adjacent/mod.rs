@@ -171,7 +171,8 @@ impl Kind {
             part: self.part,
             scope,
             directory: false,
-            provisional: is_temporary(leaf),
+            // Where each name is in force, none is unfinished.
+            provisional: self.names != Names::Visible && is_temporary(leaf),
             type_level: false,
         })
     }

@@ -95,7 +95,7 @@ fn names_in_force_and_not() {
         (Class::Quadlet, "evil.container~", "temporary"),
         (Class::Quadlet, "evil.yaml", "nothing"),
         (Class::StaticPod, "evil.yaml", "evil.yaml"),
-        (Class::StaticPod, "kube-apiserver.yaml.bak", "kube-apiserver.yaml.bak provisional"),
+        (Class::StaticPod, "kube-apiserver.yaml.bak", "kube-apiserver.yaml.bak"),
         (Class::StaticPod, "evil", "evil"),
         (Class::StaticPod, ".evil.yaml", "temporary"),
         (Class::StaticPod, "sub/evil.yaml", "nothing"),
