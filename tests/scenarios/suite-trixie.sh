@@ -10,8 +10,10 @@ run0 --unit=trixie-run0 /opt/suite/agent
 step trixie.upholds
 mkdir -p /etc/systemd/system/multi-user.target.upholds
 ln -s ../trixie-unit.service /etc/systemd/system/multi-user.target.upholds/trixie-unit.service
-step trixie.capsule
+# What lies below any one name is watched from the moment at which that name was seen.
 mkdir -p /var/lib/capsules/trixie/.config/systemd/user
+sleep 0.5
+step trixie.capsule
 printf '[Service]\nExecStart=/opt/suite/agent\n' >/var/lib/capsules/trixie/.config/systemd/user/trixie-capsule.service
 
 step trixie.quadlet
