@@ -5,12 +5,12 @@
 //! panic, an overflow (checked here), a broken assertion, or too much time or memory.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
-use crate::{apt, sh};
+use crate::{apt, installed, sh};
 
 /// Fixed, so that what is installed does not change by itself.
 const CARGO_FUZZ: &str = "0.13.2";
@@ -60,7 +60,9 @@ pub fn main(args: &Args) -> Result<()> {
     let target = std::path::absolute(sh::target())?.join("fuzz");
     sh::say("building the fuzzers (minutes, once)");
     // By its own name: cargo would look for it on PATH.
-    let mut command = Command::new(program()?);
+    // libFuzzer itself is C++.
+    apt::need(&["g++"], "libFuzzer")?;
+    let mut command = Command::new(installed::subcommand("cargo-fuzz", CARGO_FUZZ, &[])?);
     command.args(["build", "--fuzz-dir", "tests/fuzz", "--sanitizer", "none", "--target", HOST]);
     command.current_dir(sh::root()).env("CARGO_TARGET_DIR", &target);
     sh::run(&mut command)?;
@@ -111,32 +113,6 @@ fn summary(said: &str) -> String {
         stat("new_units_added"),
         stat("peak_rss_mb")
     )
-}
-
-/// cargo-fuzz, built into the cache where it is not there or does not start.
-fn program() -> Result<PathBuf> {
-    let root = std::path::absolute(sh::cache())?.join(format!("cargo-fuzz-{CARGO_FUZZ}"));
-    let program = root.join("bin/cargo-fuzz");
-    let works = || {
-        let version = sh::output(Command::new(&program).arg("--version"));
-        version.is_ok_and(|version| version == format!("cargo-fuzz {CARGO_FUZZ}"))
-    };
-    // libFuzzer itself is C++.
-    apt::need(&["g++"], "libFuzzer")?;
-    if works() {
-        return Ok(program);
-    }
-    sh::say(format!("installing cargo-fuzz {CARGO_FUZZ} with cargo into {}", root.display()));
-    let leavings = root.join("build");
-    let mut install = sh::cargo();
-    install.args(["install", "cargo-fuzz", "--version", CARGO_FUZZ, "--locked", "--force", "--quiet"]);
-    install.args(["--debug", "--root"]).arg(&root);
-    sh::run(install.env("CARGO_PROFILE_DEV_DEBUG", "0").env("CARGO_TARGET_DIR", &leavings))?;
-    fs::remove_dir_all(&leavings).with_context(|| format!("cannot remove {}", leavings.display()))?;
-    if !works() {
-        bail!("{} was installed, but does not start: run it to see why", program.display());
-    }
-    Ok(program)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ mod bench;
 mod containers;
 mod ebpf;
 mod fuzz;
+mod installed;
 mod matrix;
 mod programs;
 mod run;

@@ -1,13 +1,12 @@
 //! Licences, doubled crates and sources of everything that is built: cargo-deny, by `deny.toml`.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 
 use super::Tally;
-use crate::{apt, sh};
+use crate::{installed, sh};
 
 /// The newest cargo-deny that builds with the workspace's `rust-version`.
 const CARGO_DENY: &str = "0.18.3";
@@ -20,7 +19,8 @@ const MANIFESTS: [&str; 3] = ["Cargo.toml", "sensor-ebpf/Cargo.toml", "tests/fuz
 /// # Errors
 /// Where cargo-deny cannot be installed.
 pub fn deny() -> Result<Tally> {
-    let program = program()?;
+    // Its default features are the network's part of the advisories.
+    let program = installed::subcommand("cargo-deny", CARGO_DENY, &["--no-default-features"])?;
     // Said even where the rest fails: nobody shall take this stage for a check against known vulnerabilities.
     println!("skipped deny.advisories: their database is a git repository on github.com (see deny.toml)");
     let mut tally = Tally { skipped: 1, ..Tally::default() };
@@ -54,37 +54,11 @@ fn check(program: &Path, manifest: &str) -> Command {
     command
 }
 
-/// cargo-deny, built into the cache where it is not there or does not start.
-fn program() -> Result<PathBuf> {
-    let root = std::path::absolute(sh::cache())?.join(format!("cargo-deny-{CARGO_DENY}"));
-    let program = root.join("bin/cargo-deny");
-    let works = || {
-        let version = sh::output(Command::new(&program).arg("--version"));
-        version.is_ok_and(|version| version == format!("cargo-deny {CARGO_DENY}"))
-    };
-    if works() {
-        return Ok(program);
-    }
-    apt::need(&["gcc", "libc6-dev"], "linking")?;
-    sh::say(format!("installing cargo-deny {CARGO_DENY} with cargo into {} (minutes, once)", root.display()));
-    let mut install = sh::cargo();
-    install.args(["install", "cargo-deny", "--version", CARGO_DENY, "--locked", "--force", "--quiet"]);
-    // Unoptimised it is there sooner, and a check still takes no more than a second. Its default features are the
-    // network's part of the advisories.
-    install.args(["--debug", "--no-default-features", "--root"]).arg(&root);
-    // A temporary folder can be a part of memory: too small for what is left behind.
-    let leavings = root.join("build");
-    install.env("CARGO_PROFILE_DEV_DEBUG", "0").env("CARGO_TARGET_DIR", &leavings);
-    sh::run(&mut install)?;
-    fs::remove_dir_all(&leavings).with_context(|| format!("cannot remove {}", leavings.display()))?;
-    if !works() {
-        bail!("{} was installed, but does not start: run it to see why", program.display());
-    }
-    Ok(program)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::path::PathBuf;
+
     use super::*;
 
     #[test]
