@@ -23,7 +23,7 @@ use crate::subject::container::asked::{self, Kubelet};
 use crate::subject::container::manifest::Manifest;
 use crate::subject::container::settings::static_pod_path;
 use crate::subject::place::resolve_target;
-use crate::subject::tools::{Family, Recognised};
+use crate::subject::tools::{Family, Tool};
 
 /// Where files come and go: what runs from there is not what an engine is made of.
 const FLEETING: [&str; 5] = ["/tmp/", "/var/tmp/", "/dev/shm/", "/proc/", "/home/"];
@@ -153,15 +153,18 @@ impl Detector {
     }
 
     /// A command that applies manifests: what it is about the files say, so nothing is told before they are read.
-    pub(super) fn asked_by_manifest(&mut self, exec: &ExecEvent<'_>, handle: Handle, lineage: &Lineage) {
-        let Some(image) = lineage.image(handle) else { return };
+    pub(super) fn asked_by_manifest(
+        &mut self,
+        exec: &ExecEvent<'_>,
+        handle: Handle,
+        tool: &Tool,
+        lineage: &Lineage,
+    ) {
         let foreign = lineage.entry(handle).is_some_and(|entry| lineage.is_foreign(entry.mnt_ns));
-        let Some(tool) = self.tools.recognise(&image).map(Recognised::tool).filter(|_| !foreign) else {
-            return;
-        };
-        if !matches!(tool.family, Family::ContainerEngine | Family::ContainerTool) {
+        if foreign || !matches!(tool.family, Family::ContainerEngine | Family::ContainerTool) {
             return;
         }
+        let Some(image) = lineage.image(handle) else { return };
         let Some(asked) = asked::asked(tool.name, image.arguments()) else { return };
         for file in asked.files {
             let path = absolute(image.cwd, &file);

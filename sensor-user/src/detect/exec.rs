@@ -17,12 +17,14 @@ impl Detector {
     /// An execution; `handle` is the process, already known to run it.
     pub fn exec(&mut self, exec: &ExecEvent<'_>, handle: Handle, lineage: &Lineage) -> Option<Finding> {
         self.executed(exec.record.header.boottime_ns, handle, lineage);
-        self.asked_by_manifest(exec, handle, lineage);
+        let image = lineage.image(handle)?;
+        let recognised = self.tools.recognise(&image);
+        if let Some(recognised) = recognised {
+            self.asked_by_manifest(exec, handle, recognised.tool(), lineage);
+        }
         if let Some(finding) = self.kubelet_started(exec, handle, lineage) {
             return Some(finding);
         }
-        let image = lineage.image(handle)?;
-        let recognised = self.tools.recognise(&image);
         let who = Who { handle, task: exec.record.task };
         let known = match recognised.map(Recognised::tool) {
             Some(tool) if matches!(tool.family, Family::ContainerDaemon | Family::ContainerEngine) => {
