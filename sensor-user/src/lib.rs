@@ -12,6 +12,7 @@ pub mod lineage;
 pub mod metrics;
 pub mod pipeline;
 pub mod probe;
+pub mod proof;
 pub mod sink;
 pub mod source;
 pub mod subject;

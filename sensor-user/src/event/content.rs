@@ -168,7 +168,7 @@ impl Found {
 
 /// Bytes as text in which every byte is the character of its number: JSON has no bytes, units are mostly ASCII, and so
 /// a recording stays readable and exact.
-mod latin1 {
+pub(crate) mod latin1 {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
     pub fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
@@ -184,6 +184,24 @@ mod latin1 {
             .map(|letter| u8::try_from(u32::from(letter)))
             .collect::<Result<_, _>>()
             .map_err(|_above_ff| D::Error::custom("a character beyond U+00FF stands for no byte"))
+    }
+
+    /// The same for what may be absent.
+    pub mod option {
+        use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+        #[derive(Serialize, Deserialize)]
+        #[serde(transparent)]
+        struct Latin1(#[serde(with = "super")] Vec<u8>);
+
+        #[expect(clippy::ref_option, reason = "serde passes the field by reference")]
+        pub fn serialize<S: Serializer>(bytes: &Option<Vec<u8>>, serializer: S) -> Result<S::Ok, S::Error> {
+            bytes.clone().map(Latin1).serialize(serializer)
+        }
+
+        pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<u8>>, D::Error> {
+            Ok(Option::<Latin1>::deserialize(deserializer)?.map(|Latin1(bytes)| bytes))
+        }
     }
 }
 
