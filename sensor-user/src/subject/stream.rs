@@ -153,7 +153,7 @@ impl<P: Protocol> Stream<P> {
             }
         }
         self.buffer.drain(..at);
-        if gap > 0 {
+        if gap > 0 && self.protocol.unwanted() != Some(Unwanted::All) {
             // Bytes between messages, or more messages, that nobody saw.
             self.lose(stats, each);
         }
