@@ -8,8 +8,9 @@
 
 pub mod layout;
 pub mod limits;
+pub mod mute;
 pub mod record;
 pub mod watch;
 
 /// The version of every layout and number in this crate. A recording of another version is refused.
-pub const RECORD_VERSION: u16 = 1;
+pub const RECORD_VERSION: u16 = 2;

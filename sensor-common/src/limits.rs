@@ -55,6 +55,16 @@ pub const SEND_SEGMENTS: usize = 32;
 /// Sends whose bytes could not be read at first, and are to be read again when the kernel has copied them.
 pub const UNREAD_ENTRIES: usize = 256;
 
+/// Connections to watched listeners whose bytes are counted, and as many that may be muted; the least recently used make
+/// room.
+pub const COUNTED_ENTRIES: usize = 1024;
+
+/// Bytes of a send from which on it may begin a row of chunks that is followed. Smaller ones cost little to copy.
+pub const CHUNKS_MIN: usize = 1024;
+
+/// Heads of chunks that are read in one send; what follows further ones is shown.
+pub const CHUNK_HEADS: usize = 8;
+
 /// Bytes of the ring buffer. A power of two and a multiple of the page size (bpf(2), `BPF_MAP_TYPE_RINGBUF`). It is
 /// mapped twice, end to end, and counts twice in the daemon's resident memory.
 pub const RING_BYTES: usize = 4 << 20;

@@ -387,11 +387,19 @@ pub struct IpcRecord {
     /// Inode number of the sender's socket: `socket:[N]` in /proc/PID/fd (proc(5)). It names the connection, also
     /// where a descriptor of it is passed to another process.
     pub connection: u64,
+    /// When the count of this connection's bytes began (`CLOCK_BOOTTIME`, in nanoseconds): the name of that count, see
+    /// [`crate::mute`]. 0 where nothing is counted.
+    pub since: u64,
+    /// Where in that count the bytes of this record begin. What lies between the last record's and these was muted.
+    pub at: u64,
+    /// Where, there or further on, a chunk begins if the row of chunks that is followed is one;
+    /// [`crate::mute::NOWHERE`] where none is.
+    pub next: u64,
     /// The watch of the listener.
     pub watch: u32,
-    /// Bytes that were to be sent; `data` may hold less.
+    /// Bytes that were to be sent, without the muted; `data` may hold less.
     pub total: u32,
-    /// `IPC_SENT`: bytes that were taken, or a negated errno. 0 in an `IPC_SEND`.
+    /// `IPC_SENT`: bytes that were taken, without the muted, or a negated errno. 0 in an `IPC_SEND`.
     pub result: i32,
     /// `MSG_*` of send(2). The last byte of a send with `MSG_OOB` is not part of the stream (unix(7)).
     pub message_flags: u32,
@@ -402,7 +410,7 @@ pub struct IpcRecord {
 }
 
 const _: () = assert!(size_of::<Header>() == 16);
-const _: () = assert!(size_of::<IpcRecord>() == 144);
+const _: () = assert!(size_of::<IpcRecord>() == 168);
 const _: () = assert!(size_of::<TaskContext>() == 96);
 const _: () = assert!(size_of::<FileIdentity>() == 40);
 const _: () = assert!(size_of::<FileRecord>() == 192);

@@ -64,10 +64,9 @@ empty!(
     fentry_sb_umount,
     fentry_fput,
     fentry_create_new_namespaces,
-    fentry_socket_sendmsg,
     fentry_unix_stream_sendpage,
 );
-empty!(fexit, FExitContext, fexit_unix_stream_sendmsg);
+empty!(fexit, FExitContext, fexit_socket_sendmsg, fexit_unix_stream_sendmsg);
 empty!(
     btf_tracepoint,
     BtfTracePointContext,

@@ -9,6 +9,7 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, RingBuf};
 use sensor_common::layout::{KernelFacts, KernelLayout};
 use sensor_common::limits;
+use sensor_common::mute::Mute;
 use sensor_common::record::counter;
 use sensor_common::watch::{ChildKey, Learned, WatchKey, WatchValue};
 
@@ -67,6 +68,44 @@ pub struct Bytes {
     pub connection: u64,
 }
 
+/// Where a connection's stream stands.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Counted {
+    /// When the count began: its name.
+    pub since: u64,
+    /// Bytes taken since.
+    pub at: u64,
+    /// Where the row of chunks began that is followed.
+    pub chain: u64,
+    /// Where its next chunk begins, or `NOWHERE`.
+    pub next: u64,
+    /// The task whose send is under way; 0 for none.
+    pub task: u64,
+    /// What its record says.
+    pub view: View,
+    /// `next` when all of it is taken.
+    pub after_next: u64,
+    /// Of the first chunk that begins in it the place, or `NOWHERE`.
+    pub first: u64,
+    /// And that of the chunk behind it.
+    pub second: u64,
+}
+
+/// What of a send is shown, and as standing where.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct View {
+    /// [`Counted::since`], or 0.
+    pub since: u64,
+    /// Of its first shown byte.
+    pub at: u64,
+    /// The first chunk from there on, or `NOWHERE`.
+    pub next: u64,
+    /// Bytes that are not shown.
+    pub skip: u64,
+}
+
 /// Always 0, which the verifier cannot know.
 #[unsafe(no_mangle)]
 pub static mut ZERO: u64 = 0;
@@ -108,6 +147,19 @@ pub static UNREAD: LruHashMap<u64, Bytes> = LruHashMap::with_max_entries(limits:
 /// How many of them there are, or a little more: one that makes room is not counted down.
 #[unsafe(no_mangle)]
 pub static mut UNREAD_COUNT: u64 = 0;
+
+/// Connections to watched listeners, by the inode number of the client's socket.
+#[map]
+pub static COUNTED: LruHashMap<u64, Counted> =
+    LruHashMap::with_max_entries(limits::COUNTED_ENTRIES as u32, 0);
+
+/// What userspace agrees to do without, by the same.
+#[map]
+pub static MUTES: LruHashMap<u64, Mute> = LruHashMap::with_max_entries(limits::COUNTED_ENTRIES as u32, 0);
+
+/// How many counted sends are under way, or a little more: where the end of one was not seen, it is not counted down.
+#[unsafe(no_mangle)]
+pub static mut UNDER_WAY: u64 = 0;
 
 /// Processes whose end was told, by (start, tgid): two of their threads may both take themselves for the last.
 #[map]
@@ -216,6 +268,21 @@ pub fn any_unread() -> bool {
 #[inline(always)]
 pub fn unread(change: i64) {
     let count = &raw mut UNREAD_COUNT;
+    // SAFETY: an aligned u64; as in `count`.
+    unsafe { core::arch::asm!("lock *(u64 *)({0} + 0) += {1}", in(reg) count, in(reg) change) }
+}
+
+/// Whether some counted send is under way.
+#[inline(always)]
+pub fn any_under_way() -> bool {
+    // SAFETY: a plain integer.
+    unsafe { read_volatile(&raw const UNDER_WAY) != 0 }
+}
+
+/// One such send more (1) or fewer (-1).
+#[inline(always)]
+pub fn under_way(change: i64) {
+    let count = &raw mut UNDER_WAY;
     // SAFETY: an aligned u64; as in `count`.
     unsafe { core::arch::asm!("lock *(u64 *)({0} + 0) += {1}", in(reg) count, in(reg) change) }
 }

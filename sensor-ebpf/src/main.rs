@@ -12,6 +12,7 @@ mod hooks;
 mod kernel;
 mod layers;
 mod path;
+mod stream;
 mod task;
 
 use aya_ebpf::macros::{btf_tracepoint, fentry, fexit, lsm};
@@ -77,11 +78,20 @@ hook!("file_mprotect", lsm_file_mprotect, fentry_file_mprotect, |c| file::protec
 hook!("sb_mount", lsm_sb_mount, fentry_sb_mount, |c| file::mount(c.arg(1), c.arg(0), c.arg(3)));
 hook!("move_mount", lsm_move_mount, fentry_move_mount, |c| file::move_mount(c.arg(0), c.arg(1)));
 hook!("sb_umount", lsm_sb_umount, fentry_sb_umount, |c| file::umount(c.arg(0), c.arg::<u32>(1) as u64));
-hook!("socket_sendmsg", lsm_socket_sendmsg, fentry_socket_sendmsg, |c| ipc::send(
-    c.arg(0),
-    c.arg(1),
-    c.arg(2)
-));
+#[lsm(hook = "socket_sendmsg")]
+fn lsm_socket_sendmsg(ctx: LsmContext) -> i32 {
+    ipc::send(ctx.arg(0), ctx.arg(1), ctx.arg(2));
+    0
+}
+
+/// At its end, not at its beginning: what another LSM denied is not sent. Nothing is sent before it, either.
+#[fexit(function = "security_socket_sendmsg")]
+fn fexit_socket_sendmsg(ctx: FExitContext) -> u32 {
+    if ctx.arg::<i32>(3) == 0 {
+        ipc::send(ctx.arg(0), ctx.arg(1), ctx.arg(2));
+    }
+    0
+}
 
 /// `unix_stream_sendmsg(sock, msg, len)` (net/unix/af_unix.c): its result.
 #[fexit(function = "unix_stream_sendmsg")]

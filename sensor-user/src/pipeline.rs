@@ -3,6 +3,7 @@
 //! There is no clock, no /proc and no I/O here. Time is that of the records ([`kind::TICK`] passes it on where
 //! nothing else happens), so the same records give the same alerts, live and in a replay.
 
+use sensor_common::mute::Mute;
 use sensor_common::record::kind;
 
 use crate::detect::detector::Detector;
@@ -254,6 +255,14 @@ impl Pipeline {
     /// Files that the caller is to watch from now on; a replay needs none.
     pub fn follows(&mut self) -> std::vec::Drain<'_, Follow> {
         self.detector.follows()
+    }
+
+    /// What the kernel need not show of connections to container engines, by [`IpcRecord::connection`]: the bodies of
+    /// uploads. The records say what was not shown, so a replay needs none.
+    ///
+    /// [`IpcRecord::connection`]: sensor_common::record::IpcRecord::connection
+    pub fn mutes(&mut self) -> std::collections::vec_deque::Drain<'_, (u64, Mute)> {
+        self.detector.mutes()
     }
 
     /// Brings out everything that is held back: at the end of the stream.

@@ -25,6 +25,26 @@ raw() {
         alarm 10; sysread(S, my $answer, 4096); print((split /\r\n/, $answer)[0], "\n");' "$1" "$2"
 }
 
+# uploaded SOCKET TARGET REQUEST: standard input as an upload in chunks, and in one write with the last of them a request.
+uploaded() {
+    perl -MSocket -e '
+        my ($path, $target, $behind) = @ARGV;
+        socket(S, AF_UNIX, SOCK_STREAM, 0) && connect(S, pack_sockaddr_un($path)) or die "$path: $!";
+        sub all {
+            my ($text) = @_;
+            while (length $text) { my $sent = syswrite(S, $text) or die "write: $!"; substr($text, 0, $sent, ""); }
+        }
+        all("PUT $target HTTP/1.1\r\nHost: engine\r\nContent-Type: application/x-tar\r\nTransfer-Encoding: chunked\r\n\r\n");
+        my $last = "";
+        while (sysread(STDIN, my $piece, 32768)) {
+            all($last);
+            $last = sprintf("%x\r\n%s\r\n", length $piece, $piece);
+        }
+        all("${last}0\r\n\r\n$behind");
+        alarm 60;
+        for (1 .. 2) { sysread(S, my $answer, 4096); print((split /\r\n/, $answer)[0], "\n"); }' "$@"
+}
+
 request() { printf 'POST %s HTTP/1.1\r\nHost: engine\r\n%s\r\nContent-Length: %d\r\n\r\n%s' "$1" "$json" "${3:-${#2}}" "$2"; }
 
 docker create --name eng-plain box sleep 1000
@@ -65,6 +85,13 @@ step engine.pipelined
 # A length that never comes: the engine acts as soon as the object has ended.
 step engine.never-ending
 request "/containers/create?name=eng-early" "$always" 100000 | raw $docker_socket 4096 || true
+# What follows a body of which the kernel shows nothing, in one write with its end.
+step engine.behind-an-upload
+truncate --size 100M /tmp/eng-big
+tar --create --directory /tmp eng-big |
+    uploaded $docker_socket "/v1.41/containers/eng-plain/archive?path=/" "$(request "/containers/create?name=eng-behind" "$always")"
+rm /tmp/eng-big
+sleep 0.4
 step engine.volume
 docker volume create --opt type=none --opt o=bind --opt device=/ eng-volume
 step engine.volume-used
@@ -140,11 +167,15 @@ docker commit eng-plain eng-committed
 step quiet.engine-build
 printf 'FROM box\nRUN true\n' | docker build --quiet -
 mkdir -p /tmp/eng-context
-# What is sent to an engine is copied: of much at once records are lost, and that is told.
-head -c 300000 /dev/urandom >/tmp/eng-context/data
+# What is sent of these bodies is not copied, or records would be lost.
+head -c 40000000 /dev/urandom >/tmp/eng-context/data
 printf 'FROM box\nCOPY data /data\n' >/tmp/eng-context/Dockerfile
 docker build --quiet --tag eng-built /tmp/eng-context
 docker save eng-built >/tmp/eng-saved
+docker load --quiet --input /tmp/eng-saved
+curl --silent --unix-socket $docker_socket --header 'Content-Type: application/x-tar' --data-binary @/tmp/eng-saved \
+    'http://engine/images/load?quiet=1' | tail -c 200
+docker exec --interactive eng-plain sh -c 'cat >/dev/null' </tmp/eng-saved
 docker cp /tmp/eng-context/data eng-plain:/data
 step quiet.engine-podman
 podman ps

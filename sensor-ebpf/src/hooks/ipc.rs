@@ -15,15 +15,19 @@ use sensor_common::watch::{self, CHILD_NAME, ChildKey, WatchValue};
 
 use crate::emit;
 use crate::kernel::{
-    self, Address, Bytes, FILES, SOCKETS, UNREAD, fact, forgotten_wide, load, offset, opaque, probe, read,
+    self, Address, Bytes, FILES, SOCKETS, UNREAD, View, fact, forgotten_wide, load, offset, opaque, probe,
+    read,
 };
 use crate::path::{admit_near, is_near, key_of, zeroes};
+use crate::stream::{self, UNCOUNTED};
 use crate::task;
 
 /// `AF_UNIX`, `SOCK_STREAM` and `SOCK_SEQPACKET` (include/linux/socket.h, include/linux/net.h).
 const AF_UNIX: u16 = 1;
 const SOCK_STREAM: u16 = 1;
 const SOCK_SEQPACKET: u16 = 5;
+/// include/linux/socket.h.
+const MSG_OOB: u32 = 1;
 
 /// `struct iovec`s.
 const SEGMENTS: u64 = 0;
@@ -42,28 +46,45 @@ struct Send {
     message_flags: u32,
     socket_type: u32,
     bytes: Bytes,
+    view: View,
 }
 
 /// A socket is about to send.
 #[inline(always)]
 pub fn send(socket: Address, message: Address, size: u32) {
     let Some((watch, socket_type)) = listener(socket) else { return };
-    let bytes = bytes_of(message, connection(socket));
-    let message_flags = load(message, offset!(msg_flags));
-    let send = Send {
+    let mut send = Send {
         kind: kind::IPC_SEND,
         flags: 0,
         watch,
         total: size,
         result: 0,
-        message_flags,
+        message_flags: load(message, offset!(msg_flags)),
         socket_type,
-        bytes,
+        bytes: bytes_of(message, connection(socket)),
+        view: UNCOUNTED,
     };
-    if send.emit() != 0 && bytes.form != PAGES {
+    let connection = send.bytes.connection;
+    if socket_type == SOCK_STREAM as u32 {
+        kernel::under_way(1);
+    }
+    if socket_type == SOCK_STREAM as u32 && send.message_flags & MSG_OOB == 0 && connection != 0 {
+        let (from, piece) = first_piece(&send.bytes);
+        stream::begin(connection, size as u64, from, piece, &mut send.view);
+        let skip = send.view.skip;
+        if skip >= size as u64 && size != 0 {
+            return;
+        }
+        send.bytes.skip += skip;
+        send.bytes.count = send.bytes.count.saturating_sub(skip);
+        send.total = size - skip as u32;
+    } else {
+        stream::pass_over(connection);
+    }
+    if send.emit() != 0 && send.bytes.form != PAGES {
         // SAFETY: a helper without arguments.
         let task = unsafe { bpf_get_current_pid_tgid() };
-        if UNREAD.insert(task, bytes, 0).is_ok() {
+        if UNREAD.insert(task, send.bytes, 0).is_ok() {
             kernel::unread(1);
         }
     }
@@ -74,40 +95,94 @@ pub fn send(socket: Address, message: Address, size: u32) {
 pub fn send_page(socket: Address, size: u64) {
     let Some((watch, socket_type)) = listener(socket) else { return };
     let connection = connection(socket);
+    stream::pass_over(connection);
     let bytes = Bytes { form: PAGES, at: 0, segments: 0, skip: 0, count: size, connection };
-    let total = size as u32;
-    Send { kind: kind::IPC_SEND, flags: 0, watch, total, result: 0, message_flags: 0, socket_type, bytes }
-        .emit();
+    let (total, view) = (size as u32, UNCOUNTED);
+    Send {
+        kind: kind::IPC_SEND,
+        flags: 0,
+        watch,
+        total,
+        result: 0,
+        message_flags: 0,
+        socket_type,
+        bytes,
+        view,
+    }
+    .emit();
 }
 
 /// A stream socket has sent, or failed to.
 #[inline(always)]
 pub fn sent(socket: Address, message: Address, size: u64, result: i32) {
     let whole = result as i64 == size as i64;
-    if whole && !kernel::any_unread() {
+    if whole && !kernel::any_unread() && !kernel::any_under_way() {
         return;
     }
     let Some((watch, socket_type)) = listener(socket) else { return };
+    kernel::under_way(-1);
     let connection = connection(socket);
     let message_flags = load(message, offset!(msg_flags));
     // SAFETY: a helper without arguments.
     let task = unsafe { bpf_get_current_pid_tgid() };
+    let mut view = stream::ending(connection);
+    let muted = view.skip >= size && size != 0;
     // SAFETY: plain integers, which no other task writes under this key.
     if let Some(bytes) = unsafe { UNREAD.get(task) }.copied() {
         let _absent_is_fine = UNREAD.remove(task);
         kernel::unread(-1);
         if bytes.connection == connection {
-            let total = size as u32;
-            let flags = flags::DATA_LATE;
-            Send { kind: kind::IPC_SEND, flags, watch, total, result: 0, message_flags, socket_type, bytes }
-                .emit();
+            let (flags, total) = (flags::DATA_LATE, size.saturating_sub(view.skip) as u32);
+            Send {
+                kind: kind::IPC_SEND,
+                flags,
+                watch,
+                total,
+                result: 0,
+                message_flags,
+                socket_type,
+                bytes,
+                view,
+            }
+            .emit();
         }
     }
-    if !whole {
+    let taken = if result < 0 { 0 } else { result as u64 };
+    let skip = view.skip;
+    stream::end(connection, size, taken, &mut view);
+    if !whole && !muted {
         let bytes = Bytes { form: BUFFER, at: 0, segments: 1, skip: 0, count: 0, connection };
-        let total = size as u32;
-        Send { kind: kind::IPC_SENT, flags: 0, watch, total, result, message_flags, socket_type, bytes }
-            .emit();
+        let total = size.saturating_sub(skip) as u32;
+        let result = if result < 0 { result } else { taken.saturating_sub(skip) as i32 };
+        Send {
+            kind: kind::IPC_SENT,
+            flags: 0,
+            watch,
+            total,
+            result,
+            message_flags,
+            socket_type,
+            bytes,
+            view,
+        }
+        .emit();
+    }
+}
+
+/// Where the first of the bytes lie, and how many there in one piece; nothing of what no user's memory is.
+#[inline(always)]
+fn first_piece(bytes: &Bytes) -> (u64, u64) {
+    match bytes.form {
+        BUFFER => (bytes.at + bytes.skip, bytes.count),
+        SEGMENTS => {
+            let mut segment = [0_u64; 2];
+            // SAFETY: the destination is a local of this size; the helper checks the source, and leaves zeroes where it
+            // cannot be read.
+            unsafe { bpf_probe_read_kernel(segment.as_mut_ptr().cast(), 16, bytes.at as Address) };
+            let length = segment[1].saturating_sub(bytes.skip);
+            (segment[0] + bytes.skip, if length < bytes.count { length } else { bytes.count })
+        }
+        _ => (0, 0),
     }
 }
 
@@ -286,6 +361,9 @@ impl Send {
             emit::header(&raw mut (*record).header, self.kind, flags, AT + length as usize);
             task::fill_current(&raw mut (*record).task);
             (*record).connection = self.bytes.connection;
+            (*record).since = self.view.since;
+            (*record).at = self.view.at;
+            (*record).next = self.view.next;
             (*record).watch = self.watch;
             (*record).total = self.total;
             (*record).result = self.result;
@@ -294,7 +372,12 @@ impl Send {
             (*record).data.offset = AT as u16;
             (*record).data.length = length as u16;
         }
-        emit::submit_process::<SIZE>(base);
+        if MOST == SEND_MAX[3] as u64 {
+            // The sooner userspace knows what it is, the less of it is copied.
+            emit::submit(base);
+        } else {
+            emit::submit_process::<SIZE>(base);
+        }
         unreadable as u32
     }
 

@@ -192,6 +192,11 @@ impl Detector {
         self.engines.figures()
     }
 
+    /// What the kernel need not show of the latter.
+    pub fn mutes(&mut self) -> std::collections::vec_deque::Drain<'_, (u64, sensor_common::mute::Mute)> {
+        self.engines.mutes()
+    }
+
     /// What became of what was sent on all of them.
     pub fn streams(&self) -> StreamStats {
         let (managers, engines) = (self.requests.streams(), self.engines.streams());

@@ -8,6 +8,8 @@ mod exposed;
 
 use std::collections::VecDeque;
 
+use sensor_common::mute::Mute;
+
 use super::containers::weigh;
 use super::detector::Detector;
 use super::finding::{Finding, Phase, Who};
@@ -83,6 +85,11 @@ impl Engines {
     /// Sends were lost: no stream is in step for certain.
     pub(super) fn records_lost(&mut self) {
         self.connections.records_lost();
+    }
+
+    /// What the kernel need not show of them.
+    pub(super) fn mutes(&mut self) -> std::collections::vec_deque::Drain<'_, (u64, Mute)> {
+        self.connections.mutes()
     }
 
     /// What became of the streams.

@@ -139,8 +139,8 @@ const SEND_LSM: Hook =
     Hook { name: "socket_sendmsg", program: "lsm_socket_sendmsg", attach: Attach::Lsm("socket_sendmsg") };
 const SEND_FENTRY: Hook = Hook {
     name: "socket_sendmsg",
-    program: "fentry_socket_sendmsg",
-    attach: Attach::Fentry("security_socket_sendmsg"),
+    program: "fexit_socket_sendmsg",
+    attach: Attach::Fexit("security_socket_sendmsg"),
 };
 const SENT: Hook = Hook {
     name: "unix_stream_sendmsg",

@@ -5,6 +5,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use aya::maps::{Array, HashMap, MapData, MapError};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
+use sensor_common::mute::Mute;
 use sensor_common::watch::{
     ADMIT, ALL_BELOW, BY_NAME, ChildKey, Learned, LearnedIdentity, PENDING, SUBTREE, WatchKey, WatchValue,
     hash_of_name,
@@ -18,6 +19,7 @@ const KEY: usize = size_of::<WatchKey>();
 const CHILD: usize = size_of::<ChildKey>();
 const VALUE: usize = size_of::<WatchValue>();
 const LEARNED: usize = size_of::<Learned>();
+const MUTE: usize = size_of::<Mute>();
 
 /// `LEARNER` while nobody learns.
 const NOBODY: u32 = u32::MAX;
@@ -95,6 +97,30 @@ impl MapMarker {
         opened.map_err(|source| WatchError::Object { path: path.to_owned(), source })?;
         let bytes = self.learned.get(&0, 0).map_err(map)?;
         Ok(Learned::read_from_bytes(&bytes).unwrap_or_default())
+    }
+}
+
+/// What the kernel programs need not show of connections.
+pub struct Mutes {
+    map: HashMap<MapData, u64, [u8; MUTE]>,
+}
+
+impl Mutes {
+    /// Takes the map of loaded programs.
+    ///
+    /// # Errors
+    /// Where the object lacks it.
+    pub fn new(loaded: &mut Loaded) -> Result<Self, LoadError> {
+        Ok(Self { map: loaded.take("MUTES")? })
+    }
+
+    /// Has the programs count what they would show.
+    ///
+    /// # Errors
+    /// Where the kernel refuses. Then all is shown.
+    pub fn mute(&mut self, connection: u64, mute: Mute) -> Result<(), MapError> {
+        let mute: [u8; MUTE] = transmute!(mute);
+        self.map.insert(connection, mute, 0)
     }
 }
 

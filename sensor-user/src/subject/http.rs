@@ -7,7 +7,7 @@
 
 use super::http2::{Http2, PREFACE};
 use super::json::Balance;
-use super::stream::{Frame, MESSAGE_MAX, Protocol};
+use super::stream::{Frame, MESSAGE_MAX, Protocol, Unwanted};
 
 /// Methods that the engines' routers know.
 const METHODS: [&[u8]; 7] = [b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"PATCH", b"OPTIONS"];
@@ -56,11 +56,39 @@ struct Coming {
     /// Bytes of a piece that is waited for and was looked at already.
     seen: usize,
     given: bool,
+    framing: Framing,
+}
+
+/// Whether a server finds a body's end where this reader does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Framing {
+    /// No header said anything of it yet.
+    #[default]
+    Plain,
+    /// One did.
+    Said,
+    /// Servers may differ.
+    Doubtful,
+}
+
+/// Whether what follows an upgrade can still be a request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Raw {
+    /// It is one.
+    #[default]
+    No,
+    /// Nothing has come yet by which the server, had it not agreed, would have seen that it is none.
+    First,
+    /// It may be.
+    Perhaps,
+    /// Go's server reads no further request behind one that is malformed: it answers 400 and closes (net/http,
+    /// `conn.serve`).
+    Never,
 }
 
 #[derive(Clone, Debug, Default)]
 enum State {
-    /// Before a request. `raw`: what comes may be something else, a terminal's input for instance.
+    /// Before a request, or what an upgrade led to: a terminal's input for instance.
     #[default]
     Start,
     Headers(Box<Coming>),
@@ -74,7 +102,9 @@ enum State {
 #[derive(Clone, Debug, Default)]
 pub struct Http {
     state: State,
-    raw: bool,
+    raw: Raw,
+    /// The body that comes to its end is an upload.
+    uploading: bool,
 }
 
 impl Protocol for Http {
@@ -109,11 +139,16 @@ impl Protocol for Http {
                 request
             }
             State::Start => {
+                self.uploading = false;
                 if bytes == PREFACE {
                     self.state = State::Second(Box::default());
                 } else if let Some((method, target)) = request_line(bytes) {
+                    let version = trimmed(bytes).ends_with(b" HTTP/1.1");
+                    let framing = if version { Framing::Plain } else { Framing::Doubtful };
                     let request = Request { method, target, ..Request::default() };
-                    self.state = State::Headers(Box::new(Coming { request, ..Coming::default() }));
+                    self.state = State::Headers(Box::new(Coming { request, framing, ..Coming::default() }));
+                } else if self.raw == Raw::First {
+                    self.raw = if is_malformed(bytes) { Raw::Never } else { Raw::Perhaps };
                 }
                 None
             }
@@ -182,8 +217,19 @@ impl Protocol for Http {
         Some(request)
     }
 
+    fn unwanted(&self) -> Option<Unwanted> {
+        match &self.state {
+            State::Body(coming) if coming.is_upload() => Some(Unwanted::Rest),
+            State::Chunk(coming) if coming.is_upload() => Some(Unwanted::Chunks),
+            State::Start if self.raw == Raw::Never => Some(Unwanted::All),
+            State::Start if self.uploading => Some(Unwanted::Rest),
+            _ => None,
+        }
+    }
+
     fn abandoned(&mut self) -> Option<Request> {
-        self.raw = false;
+        self.raw = Raw::No;
+        self.uploading = false;
         match std::mem::take(&mut self.state) {
             State::Start | State::Second(_) => None,
             State::Headers(coming) | State::Body(coming) | State::Chunk(coming) | State::Trailer(coming) => {
@@ -214,7 +260,7 @@ impl Http {
                 _ => {}
             }
         }
-        if !self.raw {
+        if self.raw == Raw::No {
             return Frame::Broken;
         }
         // A server that did not agree goes on with HTTP.
@@ -222,7 +268,12 @@ impl Http {
     }
 
     fn end(&mut self, coming: Coming) -> Request {
-        self.raw = coming.hijacks;
+        self.raw = match (coming.hijacks, coming.framing) {
+            (false, _) => Raw::No,
+            (true, Framing::Doubtful) => Raw::Perhaps,
+            (true, _) => Raw::First,
+        };
+        self.uploading = coming.is_upload();
         coming.request
     }
 }
@@ -231,6 +282,12 @@ impl Coming {
     /// Takes up a line of the head. `false` for the last, empty one.
     fn header_line(&mut self, line: &[u8]) -> bool {
         let text = String::from_utf8_lossy(&line[..line.len().min(VALUE_MAX * 2)]);
+        let name = line.split(|byte| *byte == b':').next().unwrap_or_default();
+        let plain = name.len() < line.len() && !name.is_empty() && name.iter().copied().all(is_token);
+        let control = |byte: &u8| *byte < b' ' && *byte != b'\t' || *byte == 0x7f;
+        if !line.is_empty() && (!plain || line.iter().any(control)) {
+            self.framing = Framing::Doubtful;
+        }
         if line.first().is_some_and(|byte| matches!(byte, b' ' | b'\t')) {
             if self.value.len() < VALUE_MAX {
                 self.value.push(' ');
@@ -254,6 +311,20 @@ impl Coming {
     fn header(&mut self) {
         let value = self.value.trim();
         match self.header.as_str() {
+            "content-length" | "transfer-encoding" if self.framing != Framing::Plain => {
+                self.framing = Framing::Doubtful;
+            }
+            "content-length" => {
+                let plain = value.len() <= 15 && value.bytes().all(|byte| byte.is_ascii_digit());
+                self.framing = if plain { Framing::Said } else { Framing::Doubtful };
+            }
+            "transfer-encoding" => {
+                let plain = value.eq_ignore_ascii_case("chunked");
+                self.framing = if plain { Framing::Said } else { Framing::Doubtful };
+            }
+            _ => {}
+        }
+        match self.header.as_str() {
             "content-length" if self.body != Body::Chunked => {
                 // An absurd length is one: what it announces never comes.
                 let length = value.parse::<u64>().unwrap_or(0);
@@ -265,6 +336,11 @@ impl Coming {
             _ => {}
         }
         self.header.clear();
+    }
+
+    /// Whether the body is a file or an archive that a server reads to its end, or not at all.
+    fn is_upload(&self) -> bool {
+        self.framing == Framing::Said && !self.hijacks && is_upload(&self.request)
     }
 
     /// Takes up a piece of the body.
@@ -284,6 +360,55 @@ impl Coming {
         self.given = true;
         Some(self.request.clone())
     }
+}
+
+/// Whether a request sends an image, a build's context or files of a container, by its whole path: Docker's (with or
+/// without a version; docs.docker.com/reference/api/engine) or podman's own (docs.podman.io). What a server would have to
+/// decode or clean first is none.
+fn is_upload(request: &Request) -> bool {
+    let path = request.target.split('?').next().unwrap_or_default();
+    let Some(path) = path.strip_prefix('/') else { return false };
+    let plain = |word: &&str| {
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+        word.bytes().all(fits) && !matches!(*word, "" | "." | "..")
+    };
+    let words: Vec<&str> = path.split('/').collect();
+    if !words.iter().all(plain) {
+        return false;
+    }
+    let words = match &words[..] {
+        [first, rest @ ..]
+            if first.starts_with('v') && first[1..].starts_with(|c: char| c.is_ascii_digit()) =>
+        {
+            rest
+        }
+        all => all,
+    };
+    let words = words.strip_prefix(&["libpod"]).unwrap_or(words);
+    match request.method.as_str() {
+        "POST" => matches!(words, ["build"] | ["images", "load" | "create" | "import"]),
+        "PUT" => matches!(words, ["containers", _, "archive"]),
+        _ => false,
+    }
+}
+
+/// A character of a header's name or a method (RFC 9110, 5.6.2).
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// Whether Go's server finds no request at the beginning of `bytes`, whatever follows them (net/http, `readRequest`: up
+/// to four ends of lines are passed over behind a POST, a method is a token, a line ends with the protocol's version).
+fn is_malformed(bytes: &[u8]) -> bool {
+    let ends = bytes.iter().take(4).take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+    let bytes = &bytes[ends..];
+    let Some(first) = bytes.first() else { return false };
+    let version = |line: &[u8]| {
+        matches!(line.trim_ascii_end(), [.., b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
+            if major.is_ascii_digit() && minor.is_ascii_digit())
+    };
+    let line = bytes.split_inclusive(|byte| *byte == b'\n').next().filter(|line| line.ends_with(b"\n"));
+    !is_token(*first) && !matches!(first, b'\r' | b'\n') || line.is_some_and(|line| !version(line))
 }
 
 fn line(bytes: &[u8], most: usize) -> Frame {
@@ -357,3 +482,7 @@ fn position(bytes: &[u8], what: &[u8]) -> Option<usize> {
 #[cfg(test)]
 #[path = "http_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "http_mute_tests.rs"]
+mod mute_tests;

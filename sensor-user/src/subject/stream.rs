@@ -1,11 +1,13 @@
 //! Putting messages together out of what single sends carried: bounded, in step with what the kernel did not show,
 //! and back in step after a loss.
 //!
-//! What the bytes mean is a [`Protocol`]'s business.
+//! What the bytes mean is a [`Protocol`]'s business. So is what nobody needs to see of them: the kernel is told, and
+//! counts it where it would have copied it ([`sensor_common::mute`]).
 
 use std::collections::{HashMap, VecDeque};
 
-use sensor_common::record::{flags, kind};
+use sensor_common::mute::{self, Mute};
+use sensor_common::record::{IpcRecord, flags, kind};
 
 use crate::event::decode::IpcEvent;
 
@@ -26,6 +28,22 @@ pub enum Frame {
     Broken,
 }
 
+/// How long a mute holds unless it is said again, in nanoseconds.
+const MUTE_NS: u64 = 10_000_000_000;
+/// Bytes for which it is worth the trouble.
+const MUTE_MIN: u64 = 16 << 10;
+
+/// What of a stream nobody needs to see. It must be certain that the server takes it for the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unwanted {
+    /// What is left of a message of known length.
+    Rest,
+    /// Chunks of HTTP/1.1, each a message, until one is none.
+    Chunks,
+    /// All that comes.
+    All,
+}
+
 /// How messages follow one another in a stream, and what they are.
 pub trait Protocol: Default + Clone {
     /// What comes of a message.
@@ -42,6 +60,12 @@ pub trait Protocol: Default + Clone {
 
     /// What can be said already of a message of `length`, of which `bytes` are there and the rest is waited for.
     fn early(&mut self, _bytes: &[u8], _length: usize) -> Option<Self::Message> {
+        None
+    }
+
+    /// What of the bytes that come nobody needs to see. With [`Unwanted::Rest`], [`Self::frame`] knows the length without
+    /// any byte.
+    fn unwanted(&self) -> Option<Unwanted> {
         None
     }
 
@@ -129,9 +153,53 @@ impl<P: Protocol> Stream<P> {
             }
         }
         self.buffer.drain(..at);
-        if gap > 0 {
+        if gap > 0 && self.protocol.unwanted() != Some(Unwanted::All) {
             // Bytes between messages, or more messages, that nobody saw.
             self.lose(stats, each);
+        }
+    }
+
+    /// Bytes of the message that is under way that are still to come.
+    fn remaining(&self) -> Option<usize> {
+        if self.skip > 0 {
+            return Some(self.skip);
+        }
+        if self.buffer.is_empty() && self.protocol.unwanted() != Some(Unwanted::Rest) {
+            return Some(0);
+        }
+        match self.protocol.frame(&self.buffer) {
+            Frame::Length(length) => length.checked_sub(self.buffer.len()),
+            Frame::Unknown | Frame::Broken => None,
+        }
+    }
+
+    /// Takes up `gap` bytes that were not shown. With [`Unwanted::Chunks`] the next chunk begins `next` bytes behind them.
+    fn pass(
+        &mut self,
+        gap: usize,
+        next: Option<usize>,
+        stats: &mut StreamStats,
+        each: &mut dyn FnMut(P::Message),
+    ) {
+        if self.lost {
+            return;
+        }
+        let unwanted = self.protocol.unwanted();
+        if unwanted == Some(Unwanted::All) {
+            self.buffer.clear();
+            return;
+        }
+        let Some(remaining) = self.remaining() else { return self.lose(stats, each) };
+        if self.skip == 0 && remaining > 0 {
+            stats.cut += 1;
+            let length = self.buffer.len() + remaining;
+            self.protocol.message(&self.buffer, length).into_iter().for_each(&mut *each);
+            self.buffer.clear();
+        }
+        match (unwanted, next) {
+            (Some(Unwanted::Chunks), Some(next)) => self.skip = next,
+            _ if gap <= remaining => self.skip = remaining - gap,
+            _ => self.lose(stats, each),
         }
     }
 
@@ -152,6 +220,8 @@ impl<P: Protocol> Stream<P> {
 #[derive(Debug)]
 struct Last<P> {
     before: Stream<P>,
+    /// [`Connection::position`] before it.
+    position: u64,
     thread: u32,
     data: Vec<u8>,
 }
@@ -160,8 +230,64 @@ struct Last<P> {
 struct Connection<P> {
     stream: Stream<P>,
     last: Option<Last<P>>,
+    /// The kernel's count of its bytes; 0 for none.
+    since: u64,
+    /// How far the stream was followed in that count.
+    position: u64,
+    /// What the kernel was last told that it need not show.
+    mute: Option<Mute>,
     /// For the least recently used.
     used: u64,
+}
+
+impl<P: Protocol> Connection<P> {
+    /// Brings the stream to where the bytes of a record begin. What the kernel counted and did not show was muted, or
+    /// is lost.
+    fn advance(&mut self, record: &IpcRecord, stats: &mut StreamStats, each: &mut dyn FnMut(P::Message)) {
+        if record.since != self.since {
+            if self.mute.take().is_some() {
+                self.stream.lose(stats, each);
+            }
+            (self.since, self.position) = (record.since, record.at);
+        }
+        if record.since == 0 {
+            return;
+        }
+        let number = |bytes| usize::try_from(bytes).ok();
+        match record.at.checked_sub(self.position).map(number) {
+            Some(Some(0)) => {}
+            Some(Some(gap)) => {
+                let next = record.next.checked_sub(record.at).and_then(number);
+                self.stream.pass(gap, next.filter(|_| record.next != mute::NOWHERE), stats, each);
+            }
+            _ => self.stream.lose(stats, each),
+        }
+        self.position = record.at;
+    }
+
+    /// What of the bytes from `record` on need not be shown. All before them has been taken by the kernel, so nothing
+    /// that is concluded from it can be undone.
+    fn mute(&self, record: &IpcRecord) -> Option<Mute> {
+        if record.since == 0 || self.stream.lost {
+            return None;
+        }
+        let unwanted = self.stream.protocol.unwanted()?;
+        let (mode, until) = match unwanted {
+            Unwanted::All => (mute::ALL, 0),
+            Unwanted::Rest => {
+                let rest = self.stream.remaining()? as u64;
+                (mute::LENGTH, Some(record.at.saturating_add(rest)).filter(|_| rest >= MUTE_MIN)?)
+            }
+            Unwanted::Chunks => {
+                let next = record.at.saturating_add(self.stream.remaining()? as u64);
+                (mute::CHUNKS, Some(next).filter(|next| *next == record.next)?)
+            }
+        };
+        let now = record.header.boottime_ns;
+        let same = |known: &Mute| (known.mode, known.until) == (mode, until);
+        let holds = self.mute.as_ref().is_some_and(|known| same(known) && now < known.expires);
+        (!holds).then_some(Mute { since: record.since, until, expires: now + MUTE_NS, mode, reserved: 0 })
+    }
 }
 
 /// All connections of one protocol.
@@ -173,6 +299,7 @@ pub struct Streams<P> {
     capacity: usize,
     clock: u64,
     stats: StreamStats,
+    mutes: VecDeque<(u64, Mute)>,
 }
 
 impl<P: Protocol> Streams<P> {
@@ -184,6 +311,7 @@ impl<P: Protocol> Streams<P> {
             capacity: capacity.max(1),
             clock: 0,
             stats: StreamStats::default(),
+            mutes: VecDeque::new(),
         }
     }
 
@@ -202,6 +330,9 @@ impl<P: Protocol> Streams<P> {
         let connection = self.connections.entry(number).or_insert_with(|| Connection {
             stream: Stream::default(),
             last: None,
+            since: 0,
+            position: 0,
+            mute: None,
             used: clock,
         });
         connection.used = clock;
@@ -214,16 +345,23 @@ impl<P: Protocol> Streams<P> {
                 return;
             };
             connection.stream = last.before;
+            if record.since == connection.since {
+                connection.position = last.position;
+            }
+            let (before, position) = (connection.stream.clone(), connection.position);
             if late {
+                connection.advance(record, stats, each);
                 let total = record.total as usize;
-                let before = connection.stream.clone();
                 connection.stream.push(event.data, total, stats, each);
-                connection.last = Some(Last { before, thread, data: event.data.to_vec() });
+                connection.position = record.at + total as u64;
+                connection.last = Some(Last { before, position, thread, data: event.data.to_vec() });
             } else {
                 // What it completed has been given already.
+                connection.advance(record, stats, &mut |_| {});
                 let taken = usize::try_from(record.result).unwrap_or(0);
                 let data = &last.data[..taken.min(last.data.len())];
                 connection.stream.push(data, taken, stats, &mut |_| {});
+                connection.position = record.at + taken as u64;
             }
             return;
         }
@@ -234,16 +372,32 @@ impl<P: Protocol> Streams<P> {
             let total = (record.total as usize).saturating_sub(1);
             (&event.data[..event.data.len().min(total)], total)
         };
-        let before = connection.stream.clone();
+        let (before, position) = (connection.stream.clone(), connection.position);
+        connection.advance(record, stats, each);
+        if let Some(mute) = connection.mute(record) {
+            connection.mute = Some(mute);
+            if self.mutes.len() >= self.capacity {
+                self.mutes.pop_front();
+            }
+            self.mutes.push_back((number, mute));
+        }
         connection.stream.push(data, total, stats, each);
-        connection.last = Some(Last { before, thread, data: data.to_vec() });
+        connection.position = record.at + total as u64;
+        connection.last = Some(Last { before, position, thread, data: data.to_vec() });
         self.shorten_order();
     }
 
-    /// Records were dropped, of whatever connection: on none is it known any more where the next message begins. What
-    /// begins a send, or what looks like a message, puts it back in step.
+    /// What the kernel need not show, by connection: the latest as many as connections are followed. It may be told or
+    /// not; records then say what was not shown.
+    pub fn mutes(&mut self) -> std::collections::vec_deque::Drain<'_, (u64, Mute)> {
+        self.mutes.drain(..)
+    }
+
+    /// Records were dropped, of whatever connection: on none whose bytes the kernel does not count is it known any more
+    /// where the next message begins; of the others the next record tells. What begins a send, or what looks like a
+    /// message, puts it back in step.
     pub fn records_lost(&mut self) {
-        for connection in self.connections.values_mut() {
+        for connection in self.connections.values_mut().filter(|connection| connection.since == 0) {
             connection.stream.lose(&mut self.stats, &mut |_| {});
             connection.last = None;
         }

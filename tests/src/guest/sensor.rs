@@ -9,7 +9,7 @@ use sensor_common::record::counter;
 use sensor_user::event::user::{FileFound, WatchClass};
 use sensor_user::probe::hooks::Backend;
 use sensor_user::probe::load::{self, Loaded, Options};
-use sensor_user::probe::mark::MapMarker;
+use sensor_user::probe::mark::{MapMarker, Mutes};
 use sensor_user::probe::watches::{Spec, WatchSet, host_root};
 
 /// Where the harness puts an object to test in the committed one's stead.
@@ -21,6 +21,8 @@ pub struct Sensor {
     pub loaded: Loaded,
     ring: RingBuf<MapData>,
     counters: Array<MapData, u64>,
+    /// What the programs need not show.
+    pub mutes: Mutes,
     /// The watches.
     pub watches: WatchSet<MapMarker>,
     /// Their paths by number.
@@ -41,6 +43,7 @@ impl Sensor {
         let mut loaded = load::load(backend, &options)?;
         let ring = loaded.take_ring()?;
         let counters = loaded.take_counters()?;
+        let mutes = Mutes::new(&mut loaded)?;
         let marker = MapMarker::new(&mut loaded)?;
         let class = |path: &String| {
             let socket = super::ipc::PATHS.contains(&path.as_str());
@@ -51,7 +54,7 @@ impl Sensor {
             .map(|path| Spec { path: path.clone(), class: Some(class(path)), owner: None })
             .collect();
         let watches = WatchSet::new(marker, host_root(), specs);
-        let mut sensor = Self { loaded, ring, counters, watches, names: HashMap::new() };
+        let mut sensor = Self { loaded, ring, counters, mutes, watches, names: HashMap::new() };
         let found = sensor.resolve()?;
         ensure!(found.is_empty(), "the first walk calls what was there before a change: {found:?}");
         Ok(sensor)

@@ -26,7 +26,7 @@ use crate::metrics::{Metrics, TableUse};
 use crate::probe::fanotify::Overflow;
 use crate::probe::hooks::Backend;
 use crate::probe::load::Loaded;
-use crate::probe::mark::MapMarker;
+use crate::probe::mark::{MapMarker, Mutes};
 use crate::probe::watches::{self, WatchError};
 use crate::sink::{Notice, Sinks};
 use crate::source::live::{Drained, Ring};
@@ -90,6 +90,7 @@ struct Daemon {
     files: Files,
     contents: Contents,
     counters: Array<MapData, u64>,
+    mutes: Mutes,
     /// Drops by kind that are told already.
     told: [u64; kind::KERNEL_KINDS as usize],
     told_at: u64,
@@ -117,6 +118,7 @@ impl Daemon {
     ) -> anyhow::Result<Self> {
         let ring = Ring::new(loaded.take_ring()?).context("cannot wait for the ring buffer")?;
         let counters = loaded.take_counters()?;
+        let mutes = Mutes::new(&mut loaded)?;
         let root = watches::host_root();
         let users = snapshot::users(root).unwrap_or_else(|error| {
             tracing::warn!(%error, "cannot read the user database: homes are not watched, users have no names");
@@ -143,6 +145,7 @@ impl Daemon {
             files,
             contents,
             counters,
+            mutes,
             told,
             told_at,
             watching,
@@ -208,9 +211,15 @@ impl Daemon {
     /// Takes a batch from the ring, and from what else brings records; the alerts leave. Whether more is waiting.
     fn take_what_waits(&mut self) -> anyhow::Result<bool> {
         let (stream, watching, files) = (&mut self.stream, &mut self.watching, &mut self.files);
-        let (config, users) = (&self.config, &self.users);
+        let (config, users, mutes) = (&self.config, &self.users, &mut self.mutes);
         let drained = self.ring.drain(|record| {
             stream.take(record);
+            // Not after the batch: meanwhile the ring would fill with what nobody needs.
+            for (connection, mute) in stream.mutes() {
+                if let Err(error) = mutes.mute(connection, mute) {
+                    tracing::debug!(connection, %error, "an upload goes on being shown");
+                }
+            }
             watching.observe(record, config, users);
             files.observe(record);
             stream.room()

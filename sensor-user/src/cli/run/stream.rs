@@ -6,6 +6,7 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use anyhow::Context;
+use sensor_common::mute::Mute;
 use sensor_common::record::kind;
 use serde::Serialize;
 
@@ -88,6 +89,11 @@ impl Stream {
     /// Files that are to be watched from now on.
     pub fn follows(&mut self) -> std::vec::Drain<'_, Follow> {
         self.pipeline.follows()
+    }
+
+    /// What the kernel need not show of connections.
+    pub fn mutes(&mut self) -> std::collections::vec_deque::Drain<'_, (u64, Mute)> {
+        self.pipeline.mutes()
     }
 
     /// Files that the pipeline wants to know the content of.

@@ -1,6 +1,7 @@
 //! What clients send to watched listeners, by every way into the kernel's sending.
 
 mod edges;
+mod mutes;
 mod places;
 mod ways;
 
@@ -31,7 +32,7 @@ const COLD: &str = "/w/sockets/cold";
 
 type Test = fn(&mut Scene<'_>) -> Result<()>;
 
-const TESTS: [(&str, Test); 24] = [
+const TESTS: [(&str, Test); 29] = [
     ("send", ways::send),
     ("write", ways::write),
     ("writev", ways::writev),
@@ -56,6 +57,11 @@ const TESTS: [(&str, Test); 24] = [
     ("a listener that comes later, and again", places::later),
     ("a listener that is given another name", places::renamed),
     ("what goes elsewhere", places::elsewhere),
+    ("muted up to a length", mutes::length),
+    ("muted chunks", mutes::chunks),
+    ("muted for a time", mutes::all),
+    ("muted, and cut short", mutes::short),
+    ("muted, and overlapping", mutes::overlapping),
 ];
 
 /// What is there before the sensor starts.
