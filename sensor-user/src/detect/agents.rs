@@ -13,7 +13,7 @@ use crate::event::decode::ExecEvent;
 use crate::event::path::lossy;
 use crate::event::user::WatchClass;
 use crate::lineage::Lineage;
-use crate::lineage::actor::Requester;
+use crate::lineage::actor::{Container, Requester};
 use crate::lineage::cgroup;
 use crate::lineage::image::{Image, base_name};
 use crate::lineage::table::Handle;
@@ -27,9 +27,6 @@ use crate::subject::tools::{Family, Tool};
 
 /// Where files come and go: what runs from there is not what an engine is made of.
 const FLEETING: [&str; 5] = ["/tmp/", "/var/tmp/", "/dev/shm/", "/proc/", "/home/"];
-
-/// Engines that work on request. (podman does it itself.)
-const ENGINES: [&[u8]; 3] = [b"dockerd", b"containerd", b"crio"];
 
 /// Processes above a client that are remembered with a container.
 const ASKERS_LINE: usize = 8;
@@ -81,7 +78,7 @@ impl Detector {
         if self.container_askers.get(&container.id).is_some() {
             return;
         }
-        if let Some(mut asker) = self.asker(now, lineage) {
+        if let Some(mut asker) = self.asker(Some(&container), now, lineage) {
             asker.ancestors_truncated |= asker.processes.len() > ASKERS_LINE;
             asker.processes.truncate(ASKERS_LINE);
             self.container_askers.insert(container.id, asker);
@@ -95,19 +92,32 @@ impl Detector {
         if let Some(container) = cgroup::container(group) {
             return self.container_askers.get(&container.id).cloned();
         }
-        let engine = |image: Image<'_>| ENGINES.contains(&image.exe_name());
-        if !lineage.line(who.handle).any(|at| lineage.image(at).is_some_and(engine)) {
+        if !lineage.line(who.handle).any(|at| self.is_engine(lineage, at)) {
             return None;
         }
-        self.asker(now, lineage)
+        self.asker(None, now, lineage)
     }
 
-    /// Whoever asks an engine just now: by their request, else by having run an engine's command.
-    fn asker(&self, now: u64, lineage: &mut Lineage) -> Option<Requester> {
-        self.engines.requester("", now).or_else(|| {
-            let client = self.engine_clients.of_engine(lineage, now)?;
-            lineage.requester(client, RECENT_CLIENT)
-        })
+    /// Whoever asks an engine just now, for this container where it is known: by their request, else by having run an
+    /// engine's command; an engine that asks another one where nobody else does.
+    fn asker(
+        &self,
+        container: Option<&Container>,
+        now: u64,
+        lineage: &mut Lineage,
+    ) -> Option<Requester> {
+        if let Some(client) = self.engines.requester(container, now, false) {
+            return Some(client);
+        }
+        let podmans = container.and_then(|container| container.runtime.as_deref()).map(|name| name == "podman");
+        let fits = |image: &Image<'_>| {
+            let tool = self.tools.recognise(image).map(|found| found.tool().name);
+            podmans.is_none_or(|podmans| tool.is_some_and(|name| name.starts_with("podman")) == podmans)
+        };
+        let client = self.engine_clients.of_engine(lineage, now, fits);
+        client
+            .and_then(|client| lineage.requester(client, RECENT_CLIENT))
+            .or_else(|| self.engines.requester(container, now, true))
     }
 
     /// A kubelet that is no service's.

@@ -297,3 +297,44 @@ fn a_request_that_is_blown_up_is_told_as_such() {
     machine.ask(python, DOCKER_SOCKET, "/containers/create", ALWAYS);
     assert_eq!(machine.one().rule.id, "container.restart-policy.set");
 }
+
+/// Beside each other: docker asks dockerd, dockerd asks containerd, and podman makes its containers by itself.
+#[test]
+fn each_container_is_told_with_who_asked_for_it() {
+    let mut machine = machine();
+    let containerd = Watch {
+        watch: PODMAN_SOCKET + 1,
+        path: "/run/containerd/containerd.sock".into(),
+        class: Some(WatchClass::EngineSocket),
+        owner: None,
+    };
+    machine.user(kind::WATCH, &containerd);
+    let dockerd = machine.fork(init(), 700);
+    machine.exec(dockerd, "/usr/sbin/dockerd", 71, &["/usr/sbin/dockerd", "-H", "fd://"]);
+    let [first, second, by_podman] = ["a", "b", "c"].map(|digit| digit.repeat(64));
+    let docker = machine.client(900, "docker start first");
+    machine.ask(docker, DOCKER_SOCKET, &format!("/v1.41/containers/{first}/start"), "");
+    let curl = machine.client(901, "curl --unix-socket /run/docker.sock");
+    machine.ask(curl, DOCKER_SOCKET, &format!("/v1.41/containers/{second}/start"), "");
+    machine.ask(dockerd, containerd.watch, &format!("/containers/{first}/start"), "");
+    let podman = machine.client(902, "podman start third");
+    machine.alerts();
+    for (group, path) in [
+        (80, format!("/system.slice/docker-{first}.scope")),
+        (81, format!("/system.slice/docker-{second}.scope")),
+        (82, format!("/machine.slice/libpod-{by_podman}.scope/container")),
+    ] {
+        machine.feed(crate::event::encode::encode_cgroup(machine.now, dockerd, group, path.as_bytes()));
+    }
+    // However late.
+    machine.tick(3600 * SECOND);
+    for (group, pid, confidence) in
+        [(80, docker.tgid, "request"), (81, curl.tgid, "request"), (82, podman.tgid, "recent-client")]
+    {
+        let name = format!("evil-{group}.service");
+        let inside = TaskContext { cgroup_id: group, mnt_ns: INIT_MNT + 9, ..task(500 + group as u32, 499) };
+        machine.write(inside, SYSTEM, &name);
+        let asker = machine.one().actor.on_behalf_of.expect("who asked");
+        assert_eq!((asker.processes[0].pid, asker.confidence), (pid, confidence), "{name}");
+    }
+}
