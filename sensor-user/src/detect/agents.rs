@@ -19,7 +19,7 @@ use crate::lineage::image::{Image, base_name};
 use crate::lineage::table::Handle;
 use crate::subject::adjacent::containers::{is_runtime, is_runtime_name};
 use crate::subject::container::access::Grant;
-use crate::subject::container::asked::{self, Kubelet};
+use crate::subject::container::asked::{self, Distribution, Kubelet};
 use crate::subject::container::manifest::Manifest;
 use crate::subject::container::settings::static_pod_path;
 use crate::subject::place::resolve_target;
@@ -28,6 +28,9 @@ use crate::subject::tools::{Family, Tool};
 /// Where files come and go: what runs from there is not what an engine is made of.
 const FLEETING: [&str; 5] = ["/tmp/", "/var/tmp/", "/dev/shm/", "/proc/", "/home/"];
 
+/// Programs that have a kubelet within: k3s, rke2, MicroK8s' daemon.
+const KUBELETS: [&[u8]; 3] = [b"k3s", b"rke2", b"kubelite"];
+
 /// Processes above a client that are remembered with a container.
 const ASKERS_LINE: usize = 8;
 
@@ -35,7 +38,8 @@ impl Detector {
     /// A program that makes containers, or a kubelet, runs on the host: its file, and what it goes by, are watched from now
     /// on.
     pub(super) fn agent_runs(&mut self, image: &Image<'_>, foreign: bool) {
-        if foreign || !is_runtime_name(image.exe_name()) {
+        let within = KUBELETS.contains(&image.exe_name());
+        if foreign || !within && !is_runtime_name(image.exe_name()) {
             return;
         }
         if let Ok(exe) = std::str::from_utf8(image.exe) {
@@ -43,15 +47,16 @@ impl Detector {
                 self.follow_configured(image.exe, WatchClass::RuntimeProgram);
             }
         }
-        if !asked::is_kubelet(image.exe) {
+        let kubelet = if asked::is_kubelet(image.exe) {
+            asked::kubelet(image.arguments())
+        } else if within {
+            self.distribution_runs(image)
+        } else {
             return;
-        }
-        let Some(kubelet) = asked::kubelet(image.arguments()) else { return };
-        let Kubelet { config, config_directory, static_pods, .. } = kubelet;
-        if let Some(path) = config.map(|path| absolute(image.cwd, &path)) {
-            self.want(Want::File { path: path.clone(), expected: Expected::Anything });
-            self.follow_configured(&path, WatchClass::KubeletConfig);
-            self.kubelet_configs.insert(path, ());
+        };
+        let Some(Kubelet { config, config_directory, static_pods, .. }) = kubelet else { return };
+        if let Some(path) = config {
+            self.follow_kubelet_config(absolute(image.cwd, &path));
         }
         for (path, class) in
             [(config_directory, WatchClass::KubeletConfig), (static_pods, WatchClass::StaticPod)]
@@ -60,6 +65,31 @@ impl Detector {
                 self.follow_configured(&absolute(image.cwd, &path), class);
             }
         }
+    }
+
+    /// A Kubernetes in one program: where it keeps what a kubelet goes by, and the arguments of its kubelet.
+    fn distribution_runs(&mut self, image: &Image<'_>) -> Option<Kubelet> {
+        let Distribution { kubelet, data, arguments } = asked::distribution(image.arguments());
+        if let Some(data) = data {
+            let data = absolute(image.cwd, &data);
+            for (below, class) in [
+                (&b"/agent/pod-manifests"[..], WatchClass::StaticPod),
+                (b"/server/manifests", WatchClass::ClusterManifest),
+            ] {
+                self.follow_configured(&[&data, below].concat(), class);
+            }
+        }
+        if let Some(path) = arguments {
+            self.follow_kubelet_config(absolute(image.cwd, &path));
+        }
+        kubelet
+    }
+
+    /// Has a kubelet's configuration read now, and watched.
+    fn follow_kubelet_config(&mut self, path: Vec<u8>) {
+        self.want(Want::File { path: path.clone(), expected: Expected::Anything });
+        self.follow_configured(&path, WatchClass::KubeletConfig);
+        self.kubelet_configs.insert(path, ());
     }
 
     /// A kubelet's configuration was read: its directory of static pods is watched.
@@ -100,16 +130,12 @@ impl Detector {
 
     /// Whoever asks an engine just now, for this container where it is known: by their request, else by having run an
     /// engine's command; an engine that asks another one where nobody else does.
-    fn asker(
-        &self,
-        container: Option<&Container>,
-        now: u64,
-        lineage: &mut Lineage,
-    ) -> Option<Requester> {
+    fn asker(&self, container: Option<&Container>, now: u64, lineage: &mut Lineage) -> Option<Requester> {
         if let Some(client) = self.engines.requester(container, now, false) {
             return Some(client);
         }
-        let podmans = container.and_then(|container| container.runtime.as_deref()).map(|name| name == "podman");
+        let podmans =
+            container.and_then(|container| container.runtime.as_deref()).map(|name| name == "podman");
         let fits = |image: &Image<'_>| {
             let tool = self.tools.recognise(image).map(|found| found.tool().name);
             podmans.is_none_or(|podmans| tool.is_some_and(|name| name.starts_with("podman")) == podmans)

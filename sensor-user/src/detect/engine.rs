@@ -34,6 +34,8 @@ const CONNECTIONS_MAX: usize = 64;
 const TOLD_MAX: usize = 64;
 /// Volumes whose host directory is remembered, and sockets whose engine is.
 const NAMES_MAX: usize = 128;
+/// Configuration files of engines that are being read.
+const CONFIGURED_MAX: usize = 16;
 /// A client may download an image before it asks for the container that its command line names, in nanoseconds.
 const ANSWER_NS: u64 = 600_000_000_000;
 
@@ -88,6 +90,8 @@ pub(super) struct Engines {
     volumes: Recent<String, String>,
     /// Engines by sockets that their command lines name.
     sockets: Recent<String, &'static str>,
+    /// Configuration files that are being read.
+    configured: Recent<Vec<u8>, exposed::Configured>,
 }
 
 impl Default for Engines {
@@ -98,6 +102,7 @@ impl Default for Engines {
             told: VecDeque::new(),
             volumes: Recent::new(NAMES_MAX),
             sockets: Recent::new(NAMES_MAX),
+            configured: Recent::new(CONFIGURED_MAX),
         }
     }
 }

@@ -258,6 +258,35 @@ fn an_engine_that_listens_on_the_network() {
 }
 
 #[test]
+fn dockerds_configuration_is_read_once_it_runs() {
+    let mut machine = machine();
+    machine.files.insert(
+        "/srv/d.json".into(),
+        text_file(r#"{"hosts": ["unix:///srv/d.sock", "tcp://0.0.0.0:2375"], "data-root": "/srv/docker/"}"#),
+    );
+    let dockerd = machine.fork(init(), 700);
+    machine.exec(dockerd, "/usr/sbin/dockerd", 71, &["/usr/sbin/dockerd", "--config-file", "/srv/d.json"]);
+    let alert = machine.one();
+    assert_eq!((alert.rule.id, alert.severity), ("container.engine.exposed", Severity::High));
+    assert!(reasons(&alert).contains("as /srv/d.json says"), "{}", reasons(&alert));
+    let mut follows: Vec<_> = machine.pipeline.follows().map(|follow| follow.path).collect();
+    follows.sort();
+    assert_eq!(follows, ["/srv/d.sock", "/srv/docker/containers", "/usr/sbin/dockerd"]);
+    // For each container, for `docker cp`: the same program again.
+    let untar = machine.fork(dockerd, 701);
+    machine.exec(untar, "/usr/sbin/dockerd", 71, &["docker-untar", "--config-file", "/srv/d.json"]);
+    assert!(machine.alerts().is_empty());
+    // Verified clients, and another data-root by an option.
+    machine
+        .files
+        .insert("/etc/docker/daemon.json".into(), text_file(r#"{"hosts": ["tcp://h"], "tlsverify": true}"#));
+    let other = machine.fork(init(), 702);
+    machine.exec(other, "/usr/sbin/dockerd", 71, &["dockerd", "--data-root=/srv/second"]);
+    assert!(machine.alerts().is_empty());
+    assert!(machine.pipeline.follows().any(|follow| follow.path == "/srv/second/containers"));
+}
+
+#[test]
 fn everyday_requests_say_nothing() {
     let mut machine = machine();
     let docker = machine.client(900, "docker run --rm box true");
