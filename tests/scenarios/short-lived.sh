@@ -2,6 +2,7 @@
 # shellcheck shell=bash
 
 step short-lived
+short_started=$(date +%s)
 fact short.rss.before "$(awk '/^VmRSS/ { print $2 }' "/proc/$(sensor MainPID)/status")"
 # short ENGINE NUMBER IMAGE: a container, and what the host is to look for.
 short() {
@@ -20,6 +21,7 @@ lanes=$!
 lane podman localhost/box 2 >"$state/podman.lane" 2>&1
 wait "$lanes"
 cat "$state/docker.lane" "$state/podman.lane"
+fact short.seconds $(($(date +%s) - short_started))
 sleep 2
 fact short.rss.after "$(awk '/^VmRSS/ { print $2 }' "/proc/$(sensor MainPID)/status")"
 curl --silent "$address/metrics" | grep -E '^svcsensor_table_.*table="(containers|container_lookups|cgroups)"' |

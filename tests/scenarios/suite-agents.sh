@@ -1,7 +1,7 @@
 # T1543.005: what keeps containers alive and what runs them, by files, commands and out of containers.
 # shellcheck shell=bash
 
-mkdir -p /opt/suite/pods
+mkdir -p /opt/suite/pods /opt/suite/snap-pods
 printf 'kind: Pod\napiVersion: v1\nmetadata: {name: suite}\nspec: {hostPID: true, containers: [{name: c, image: box, command: [sleep, "1000"], securityContext: {privileged: true}}]}\n' >/opt/suite/pod.yaml
 printf '[Container]\nImage=box\nExec=sleep 1000\nVolume=/:/host\n[Install]\nWantedBy=default.target\n' >/opt/suite/suite.container
 
@@ -81,6 +81,11 @@ read_first && rm /etc/containerd/suite.toml
 step agents.podman-config
 printf '[engine]\nhooks_dir = ["/opt/suite/hooks"]\n' >/etc/containers/containers.conf.d/suite.conf
 read_first && rm /etc/containers/containers.conf.d/suite.conf
+step agents.crio
+printf '[crio.runtime.runtimes.suite]\nruntime_path = "/opt/suite/agent"\n' >/etc/crio/crio.conf.d/suite.conf
+step agents.registries
+printf '[[registry]]\nlocation = "docker.io"\ninsecure = true\n' >/etc/containers/registries.conf.d/suite.conf
+read_first && rm /etc/crio/crio.conf.d/suite.conf /etc/containers/registries.conf.d/suite.conf
 step agents.hook
 printf '{"version": "1.0.0", "hook": {"path": "/opt/suite/agent"}, "when": {"always": true}, "stages": ["prestart"]}\n' >/etc/containers/oci/hooks.d/suite.json
 read_first && rm /etc/containers/oci/hooks.d/suite.json
@@ -93,6 +98,16 @@ step agents.cni-plugin
 cp /opt/suite/agent /opt/cni/bin/suite
 step agents.nri
 cp /opt/suite/agent /opt/nri/plugins/00-suite
+step agents.kubelet-plugin
+printf x >/var/lib/kubelet/plugins_registry/suite-reg.sock
+step agents.docker-plugin
+cp /opt/suite/agent /usr/libexec/docker/cli-plugins/docker-suite
+step agents.microk8s
+printf -- '--pod-manifest-path=/opt/suite/snap-pods\n--manifest-url=http://127.0.0.1/x\n' >/var/snap/microk8s/current/args/kubelet
+step agents.rootless
+install --directory --owner alice /home/alice/.config/systemd/user
+printf '[Service]\nExecStart=/usr/bin/dockerd-rootless.sh\nRestart=always\n[Install]\nWantedBy=default.target\n' \
+    >/home/alice/.config/systemd/user/docker.service
 step agents.shim
 cp /opt/suite/agent /usr/local/bin/containerd-shim-suite-v2
 step agents.credentials

@@ -13,13 +13,13 @@ use crate::event::decode::ExecEvent;
 use crate::event::path::lossy;
 use crate::event::user::WatchClass;
 use crate::lineage::Lineage;
-use crate::lineage::actor::Requester;
+use crate::lineage::actor::{Container, Requester};
 use crate::lineage::cgroup;
 use crate::lineage::image::{Image, base_name};
 use crate::lineage::table::Handle;
 use crate::subject::adjacent::containers::{is_runtime, is_runtime_name};
 use crate::subject::container::access::Grant;
-use crate::subject::container::asked::{self, Kubelet};
+use crate::subject::container::asked::{self, Distribution, Kubelet};
 use crate::subject::container::manifest::Manifest;
 use crate::subject::container::settings::static_pod_path;
 use crate::subject::place::resolve_target;
@@ -28,8 +28,8 @@ use crate::subject::tools::{Family, Tool};
 /// Where files come and go: what runs from there is not what an engine is made of.
 const FLEETING: [&str; 5] = ["/tmp/", "/var/tmp/", "/dev/shm/", "/proc/", "/home/"];
 
-/// Engines that work on request. (podman does it itself.)
-const ENGINES: [&[u8]; 3] = [b"dockerd", b"containerd", b"crio"];
+/// Programs that have a kubelet within: k3s, rke2, MicroK8s' daemon.
+const KUBELETS: [&[u8]; 3] = [b"k3s", b"rke2", b"kubelite"];
 
 /// Processes above a client that are remembered with a container.
 const ASKERS_LINE: usize = 8;
@@ -38,7 +38,8 @@ impl Detector {
     /// A program that makes containers, or a kubelet, runs on the host: its file, and what it goes by, are watched from now
     /// on.
     pub(super) fn agent_runs(&mut self, image: &Image<'_>, foreign: bool) {
-        if foreign || !is_runtime_name(image.exe_name()) {
+        let within = KUBELETS.contains(&image.exe_name());
+        if foreign || !within && !is_runtime_name(image.exe_name()) {
             return;
         }
         if let Ok(exe) = std::str::from_utf8(image.exe) {
@@ -46,15 +47,16 @@ impl Detector {
                 self.follow_configured(image.exe, WatchClass::RuntimeProgram);
             }
         }
-        if !asked::is_kubelet(image.exe) {
+        let kubelet = if asked::is_kubelet(image.exe) {
+            asked::kubelet(image.arguments())
+        } else if within {
+            self.distribution_runs(image)
+        } else {
             return;
-        }
-        let Some(kubelet) = asked::kubelet(image.arguments()) else { return };
-        let Kubelet { config, config_directory, static_pods, .. } = kubelet;
-        if let Some(path) = config.map(|path| absolute(image.cwd, &path)) {
-            self.want(Want::File { path: path.clone(), expected: Expected::Anything });
-            self.follow_configured(&path, WatchClass::KubeletConfig);
-            self.kubelet_configs.insert(path, ());
+        };
+        let Some(Kubelet { config, config_directory, static_pods, .. }) = kubelet else { return };
+        if let Some(path) = config {
+            self.follow_kubelet_config(absolute(image.cwd, &path));
         }
         for (path, class) in
             [(config_directory, WatchClass::KubeletConfig), (static_pods, WatchClass::StaticPod)]
@@ -63,6 +65,31 @@ impl Detector {
                 self.follow_configured(&absolute(image.cwd, &path), class);
             }
         }
+    }
+
+    /// A Kubernetes in one program: where it keeps what a kubelet goes by, and the arguments of its kubelet.
+    fn distribution_runs(&mut self, image: &Image<'_>) -> Option<Kubelet> {
+        let Distribution { kubelet, data, arguments } = asked::distribution(image.arguments());
+        if let Some(data) = data {
+            let data = absolute(image.cwd, &data);
+            for (below, class) in [
+                (&b"/agent/pod-manifests"[..], WatchClass::StaticPod),
+                (b"/server/manifests", WatchClass::ClusterManifest),
+            ] {
+                self.follow_configured(&[&data, below].concat(), class);
+            }
+        }
+        if let Some(path) = arguments {
+            self.follow_kubelet_config(absolute(image.cwd, &path));
+        }
+        kubelet
+    }
+
+    /// Has a kubelet's configuration read now, and watched.
+    fn follow_kubelet_config(&mut self, path: Vec<u8>) {
+        self.want(Want::File { path: path.clone(), expected: Expected::Anything });
+        self.follow_configured(&path, WatchClass::KubeletConfig);
+        self.kubelet_configs.insert(path, ());
     }
 
     /// A kubelet's configuration was read: its directory of static pods is watched.
@@ -81,7 +108,7 @@ impl Detector {
         if self.container_askers.get(&container.id).is_some() {
             return;
         }
-        if let Some(mut asker) = self.asker(now, lineage) {
+        if let Some(mut asker) = self.asker(Some(&container), now, lineage) {
             asker.ancestors_truncated |= asker.processes.len() > ASKERS_LINE;
             asker.processes.truncate(ASKERS_LINE);
             self.container_askers.insert(container.id, asker);
@@ -95,19 +122,28 @@ impl Detector {
         if let Some(container) = cgroup::container(group) {
             return self.container_askers.get(&container.id).cloned();
         }
-        let engine = |image: Image<'_>| ENGINES.contains(&image.exe_name());
-        if !lineage.line(who.handle).any(|at| lineage.image(at).is_some_and(engine)) {
+        if !lineage.line(who.handle).any(|at| self.is_engine(lineage, at)) {
             return None;
         }
-        self.asker(now, lineage)
+        self.asker(None, now, lineage)
     }
 
-    /// Whoever asks an engine just now: by their request, else by having run an engine's command.
-    fn asker(&self, now: u64, lineage: &mut Lineage) -> Option<Requester> {
-        self.engines.requester("", now).or_else(|| {
-            let client = self.engine_clients.of_engine(lineage, now)?;
-            lineage.requester(client, RECENT_CLIENT)
-        })
+    /// Whoever asks an engine just now, for this container where it is known: by their request, else by having run an
+    /// engine's command; an engine that asks another one where nobody else does.
+    fn asker(&self, container: Option<&Container>, now: u64, lineage: &mut Lineage) -> Option<Requester> {
+        if let Some(client) = self.engines.requester(container, now, false) {
+            return Some(client);
+        }
+        let podmans =
+            container.and_then(|container| container.runtime.as_deref()).map(|name| name == "podman");
+        let fits = |image: &Image<'_>| {
+            let tool = self.tools.recognise(image).map(|found| found.tool().name);
+            podmans.is_none_or(|podmans| tool.is_some_and(|name| name.starts_with("podman")) == podmans)
+        };
+        let client = self.engine_clients.of_engine(lineage, now, fits);
+        client
+            .and_then(|client| lineage.requester(client, RECENT_CLIENT))
+            .or_else(|| self.engines.requester(container, now, true))
     }
 
     /// A kubelet that is no service's.

@@ -82,10 +82,18 @@ impl Clients {
 }
 
 impl Clients {
-    /// Of container engines' clients the one that began last: it runs, or ended less than [`GRACE_NS`] ago, began in the
-    /// last [`RECENT_NS`], and does not merely ask for a state.
-    pub fn of_engine(&self, lineage: &Lineage, now: u64) -> Option<Handle> {
+    /// Of container engines' clients that fit the one that began last: it runs, or ended less than [`GRACE_NS`] ago, began in
+    /// the last [`RECENT_NS`], and does not merely ask for a state.
+    pub fn of_engine(
+        &self,
+        lineage: &Lineage,
+        now: u64,
+        fits: impl Fn(&Image<'_>) -> bool,
+    ) -> Option<Handle> {
         let asks = |image: &Image<'_>| {
+            if !fits(image) {
+                return false;
+            }
             let verb = image.arguments().skip(1).find(|arg| !arg.starts_with(b"-"));
             verb.is_some_and(|verb| !ENGINE_QUERIES.contains(&verb))
         };

@@ -46,7 +46,8 @@ pub(super) fn weigh_file(finding: &mut Finding, part: UnitPart, content: &[u8]) 
     Weighed::Told
 }
 
-fn tell_quadlet(finding: &mut Finding, quadlet: Quadlet) -> Option<Vec<u8>> {
+/// Tells what a Quadlet says; gives the manifest that it leads to, as written.
+pub(super) fn tell_quadlet(finding: &mut Finding, quadlet: Quadlet) -> Option<Vec<u8>> {
     if let Some(unit) = &quadlet.unit {
         finding.reason(0, format!("podman's generator makes {unit} of it"));
     }

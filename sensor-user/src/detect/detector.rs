@@ -10,7 +10,7 @@ use super::budget::Budget;
 use super::client::Clients;
 use super::effects::Effects;
 use super::engine::Engines;
-use super::file::{AWAITED_MAX, Awaiting, DIRECTORIES_MAX, Looked};
+use super::file::{AWAITED_MAX, Awaiting, DIRECTORIES_MAX, Looked, Merges};
 use super::finding::{Finding, Who};
 use super::follow::{FOLLOWED_MAX, Followed};
 use super::memory::{Echoes, Excused, Recent};
@@ -79,6 +79,8 @@ pub struct Detector {
     pub(super) awaiting: Recent<Vec<u8>, Vec<Awaiting>>,
     /// Findings about directories that are being read, by the survey that reads them.
     pub(super) directories: Recent<u64, Vec<Looked>>,
+    /// Drop-ins of Quadlets that wait for their sources.
+    pub(super) merges: Merges,
     /// What engines know of containers.
     pub(super) books: Books,
     /// Configuration of kubelets that run, by its path.
@@ -127,6 +129,7 @@ impl Default for Detector {
             awaiting: Recent::new(AWAITED_MAX),
             directories: Recent::new(DIRECTORIES_MAX),
             books: Books::default(),
+            merges: Merges::default(),
             kubelet_configs: Recent::new(KUBELETS_MAX),
             mounts: Mounts::default(),
             budget: Budget::default(),
@@ -241,7 +244,7 @@ impl Detector {
             Some(Family::ManagerClient) => self.clients.executed(now, handle),
             // Its sockets are watched from now on; what an exec is to tell, `exec` tells.
             Some(Family::ContainerDaemon | Family::ContainerEngine) => {
-                let _told_elsewhere = self.engine_executed(now, &image, None);
+                let _told_elsewhere = self.engine_executed(now, handle, None, lineage);
             }
             _ => {}
         }

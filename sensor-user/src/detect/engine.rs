@@ -7,6 +7,7 @@
 mod exposed;
 
 use std::collections::VecDeque;
+use std::fmt;
 
 use sensor_common::mute::Mute;
 
@@ -20,7 +21,7 @@ use super::rule::Rule;
 use super::rules;
 use crate::event::decode::IpcEvent;
 use crate::lineage::Lineage;
-use crate::lineage::actor::Requester;
+use crate::lineage::actor::{Container, Requester};
 use crate::lineage::table::Handle;
 use crate::subject::container::access::Grant;
 use crate::subject::container::api::{self, EngineRequest, Verb};
@@ -35,6 +36,8 @@ const CONNECTIONS_MAX: usize = 64;
 const TOLD_MAX: usize = 64;
 /// Volumes whose host directory is remembered, and sockets whose engine is.
 const NAMES_MAX: usize = 128;
+/// Configuration files of engines that are being read.
+const CONFIGURED_MAX: usize = 16;
 /// A client may download an image before it asks for the container that its command line names, in nanoseconds.
 const ANSWER_NS: u64 = 600_000_000_000;
 
@@ -52,16 +55,45 @@ struct Told {
     doubtful: bool,
 }
 
+/// A request that an engine got.
+#[derive(Debug)]
+struct Heard {
+    request: EngineRequest,
+    engine: &'static str,
+    /// Another engine sent it, for clients of its own: dockerd to containerd, kubelet to CRI-O.
+    relayed: bool,
+}
+
+impl Heard {
+    /// Whether a container of this runtime may be what was asked for. docker's are made by containerd, podman's by podman
+    /// alone.
+    fn makes(&self, runtime: Option<&str>) -> bool {
+        match runtime {
+            Some("podman") => self.engine == "podman",
+            Some(runtime) => self.engine == runtime || self.relayed && self.engine != "podman",
+            None => true,
+        }
+    }
+}
+
+impl fmt::Display for Heard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.request.fmt(f)
+    }
+}
+
 /// What is known of engines and their clients.
 #[derive(Debug)]
 pub(super) struct Engines {
     connections: Streams<Http>,
-    asked: Remembered<EngineRequest>,
+    asked: Remembered<Heard>,
     told: VecDeque<Told>,
     /// Host directories of volumes, by the volumes' names.
     volumes: Recent<String, String>,
     /// Engines by sockets that their command lines name.
     sockets: Recent<String, &'static str>,
+    /// Configuration files that are being read.
+    configured: Recent<Vec<u8>, exposed::Configured>,
 }
 
 impl Default for Engines {
@@ -72,6 +104,7 @@ impl Default for Engines {
             told: VecDeque::new(),
             volumes: Recent::new(NAMES_MAX),
             sockets: Recent::new(NAMES_MAX),
+            configured: Recent::new(CONFIGURED_MAX),
         }
     }
 }
@@ -97,10 +130,21 @@ impl Engines {
         self.connections.stats()
     }
 
-    /// Who asked an engine, up to `now`, for something with this container (its name, or its whole id), or shortly
-    /// before for something else that makes an engine's daemon write files or start processes.
-    pub(super) fn requester(&self, container: &str, now: u64) -> Option<Requester> {
-        self.asked.behind(now, |_| true, |request| !container.is_empty() && request.names(container))
+    /// Who asked an engine, up to `now`, for something with this container, or shortly before for something else that
+    /// makes an engine's daemon write files or start processes. `relayed` chooses between what engines and what all others
+    /// asked for.
+    pub(super) fn requester(
+        &self,
+        container: Option<&Container>,
+        now: u64,
+        relayed: bool,
+    ) -> Option<Requester> {
+        let runtime = container.and_then(|container| container.runtime.as_deref());
+        self.asked.behind(
+            now,
+            |heard| heard.relayed == relayed && heard.makes(runtime),
+            |heard| container.is_some_and(|container| heard.request.names(&container.id)),
+        )
     }
 
     /// The engine behind a socket.
@@ -160,10 +204,11 @@ impl Detector {
         self.engines.connections.feed(event, &mut |request| requests.extend(api::read(engine, &request)));
         let entry = lineage.entry(handle);
         let inside = entry.is_some_and(|entry| lineage.is_in_container(entry.cgroup_id));
+        let relayed = !requests.is_empty() && self.is_engine(lineage, handle);
         for mut request in requests {
             self.resolve_volumes(&mut request);
             // What an engine asks another one for, it does for its own clients.
-            if !self.is_engine(lineage, handle) {
+            if !relayed {
                 let who = Who { handle, task: record.task };
                 for finding in findings(record.header.boottime_ns, engine, &request, inside, who) {
                     if let Some(finding) = self.beside_command_line(finding, lineage) {
@@ -179,10 +224,12 @@ impl Detector {
                 continue;
             }
             let Some(requester) = lineage.requester(handle, REQUEST) else { return };
+            let request = Heard { request, engine, relayed };
             let asked =
                 Asked { at: record.header.boottime_ns, connection: record.connection, request, requester };
             // One that was seen in part at first, and then whole.
-            let same = |known: &EngineRequest, new: &EngineRequest| {
+            let same = |known: &Heard, new: &Heard| {
+                let (known, new) = (&known.request, &new.request);
                 known.incomplete && known.line == new.line && known.target == new.target
             };
             self.engines.asked.push(asked, same);

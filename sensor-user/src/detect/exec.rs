@@ -28,7 +28,8 @@ impl Detector {
         let who = Who { handle, task: exec.record.task };
         let known = match recognised.map(Recognised::tool) {
             Some(tool) if matches!(tool.family, Family::ContainerDaemon | Family::ContainerEngine) => {
-                let exposed = self.engine_executed(exec.record.header.boottime_ns, &image, Some(who));
+                let exposed =
+                    self.engine_executed(exec.record.header.boottime_ns, handle, Some(who), lineage);
                 if exposed.is_some() || tool.family == Family::ContainerDaemon {
                     return exposed;
                 }

@@ -22,7 +22,8 @@ pub struct Follow {
     /// Its path, as the host's PID 1 sees it, without symbolic links as far as they are known.
     pub path: String,
     /// One that [`WatchClass::is_followed`], [`WatchClass::EngineSocket`], or of what a running container agent goes by
-    /// [`WatchClass::StaticPod`], [`WatchClass::KubeletConfig`] or [`WatchClass::RuntimeProgram`].
+    /// [`WatchClass::StaticPod`], [`WatchClass::ClusterManifest`], [`WatchClass::KubeletConfig`],
+    /// [`WatchClass::EngineState`] or [`WatchClass::RuntimeProgram`].
     pub class: WatchClass,
 }
 

@@ -1,88 +1,39 @@
 //! Control groups: their paths by id, and what a path says of container and unit.
 
-use std::collections::{HashMap, VecDeque};
-
 use super::actor::Container;
+use super::clock::ClockTable;
 use crate::event::path::lossy;
 
 /// Paths of control groups by id (`kernfs_node.id`), bounded by number and bytes.
 ///
 /// The kernel reports no removal, so groups leave by age; one that was looked up since it came round last gets a
-/// second turn (the clock algorithm), lest a flood of short-lived containers push out the system's services.
+/// second turn, lest a flood of short-lived containers push out the system's services.
 #[derive(Debug)]
 pub struct Cgroups {
-    paths: HashMap<u64, Group>,
-    turn: VecDeque<u64>,
-    entries: usize,
-    bytes: usize,
-    byte_limit: usize,
-    evicted: u64,
+    paths: ClockTable<u64, Box<[u8]>>,
 }
-
-#[derive(Debug)]
-struct Group {
-    path: Box<[u8]>,
-    used: bool,
-}
-
-/// Bytes that an entry takes beside its path.
-const ENTRY_BYTES: usize = size_of::<(u64, Group)>() + size_of::<u64>() + 1;
 
 impl Cgroups {
     /// For at most `entries` groups (at least one) and about `byte_limit` bytes.
     pub fn new(entries: usize, byte_limit: usize) -> Self {
-        Self {
-            paths: HashMap::new(),
-            turn: VecDeque::new(),
-            entries: entries.max(1),
-            bytes: 0,
-            byte_limit,
-            evicted: 0,
-        }
+        Self { paths: ClockTable::new(entries, byte_limit) }
     }
 
     /// Notes a group. Ids are not reused while the machine runs, but a newer path for one replaces the older.
     pub fn insert(&mut self, id: u64, path: &[u8]) {
-        if let Some(known) = self.paths.get_mut(&id) {
-            if *known.path != *path {
-                self.bytes = self.bytes + path.len() - known.path.len();
-                known.path = path.into();
-            }
-        } else {
-            self.bytes += ENTRY_BYTES + path.len();
-            self.paths.insert(id, Group { path: path.into(), used: false });
-            self.turn.push_back(id);
-        }
-        while self.paths.len() > 1 && (self.paths.len() > self.entries || self.bytes > self.byte_limit) {
-            self.evict();
-        }
-    }
-
-    /// Removes the first group whose turn it is and that was not used since its last one.
-    fn evict(&mut self) {
-        while let Some(id) = self.turn.pop_front() {
-            let Some(group) = self.paths.get_mut(&id) else { continue };
-            if std::mem::take(&mut group.used) {
-                self.turn.push_back(id);
-                continue;
-            }
-            self.bytes -= ENTRY_BYTES + group.path.len();
-            self.paths.remove(&id);
-            self.evicted += 1;
-            return;
+        if self.path(id) != Some(path) {
+            self.paths.insert(id, path.into(), path.len());
         }
     }
 
     /// The path of a group.
     pub fn path(&self, id: u64) -> Option<&[u8]> {
-        self.paths.get(&id).map(|group| &*group.path)
+        self.paths.get(&id).map(|path| &**path)
     }
 
     /// Gives a group a second turn before it leaves.
     pub fn touch(&mut self, id: u64) {
-        if let Some(group) = self.paths.get_mut(&id) {
-            group.used = true;
-        }
+        self.paths.touch(&id);
     }
 
     /// Groups known.
@@ -92,22 +43,22 @@ impl Cgroups {
 
     /// Whether none is known.
     pub fn is_empty(&self) -> bool {
-        self.paths.is_empty()
+        self.paths.len() == 0
     }
 
     /// The bound of [`Self::len`].
     pub fn capacity(&self) -> usize {
-        self.entries
+        self.paths.capacity()
     }
 
     /// Bytes held.
     pub fn bytes(&self) -> usize {
-        self.bytes
+        self.paths.bytes()
     }
 
     /// Groups that left for want of room.
     pub fn evicted(&self) -> u64 {
-        self.evicted
+        self.paths.evicted()
     }
 }
 

@@ -6,30 +6,19 @@
 use std::collections::{HashMap, VecDeque};
 
 use super::actor::ContainerIdentity;
+use super::clock::ClockTable;
 
 /// Control groups without an id in their path whose container is known otherwise.
 const GROUPS_MAX: usize = 1024;
-/// Bytes that an entry takes beside its texts: map, queue, box.
-const ENTRY_BYTES: usize =
-    size_of::<(String, Known)>() + size_of::<String>() + size_of::<ContainerIdentity>() + 48;
+/// What a box takes beside what is in it.
+const BOX_BYTES: usize = size_of::<ContainerIdentity>() + 16;
 
 /// The table, bounded by number and bytes. An entry that was asked for since its turn came last gets another one.
 #[derive(Debug)]
 pub struct Containers {
-    known: HashMap<String, Known>,
-    turn: VecDeque<String>,
-    entries: usize,
-    bytes: usize,
-    byte_limit: usize,
-    evicted: u64,
+    known: ClockTable<String, Box<ContainerIdentity>>,
     groups: HashMap<u64, Named>,
     groups_by_age: VecDeque<u64>,
-}
-
-#[derive(Debug)]
-struct Known {
-    identity: Box<ContainerIdentity>,
-    used: bool,
 }
 
 #[derive(Debug)]
@@ -42,12 +31,7 @@ impl Containers {
     /// For at most `entries` containers (at least one) and about `byte_limit` bytes.
     pub fn new(entries: usize, byte_limit: usize) -> Self {
         Self {
-            known: HashMap::new(),
-            turn: VecDeque::new(),
-            entries: entries.max(1),
-            bytes: 0,
-            byte_limit,
-            evicted: 0,
+            known: ClockTable::new(entries, byte_limit),
             groups: HashMap::new(),
             groups_by_age: VecDeque::new(),
         }
@@ -55,44 +39,18 @@ impl Containers {
 
     /// Notes what a container is; an empty identity is noted too: nobody needs to ask again.
     pub fn insert(&mut self, id: &str, identity: ContainerIdentity) {
-        self.bytes += identity.heap_bytes();
-        if let Some(known) = self.known.get_mut(id) {
-            self.bytes -= known.identity.heap_bytes();
-            *known.identity = identity;
-        } else {
-            self.bytes += ENTRY_BYTES + 2 * id.len();
-            self.known.insert(id.to_owned(), Known { identity: Box::new(identity), used: false });
-            self.turn.push_back(id.to_owned());
-        }
-        while self.known.len() > 1 && (self.known.len() > self.entries || self.bytes > self.byte_limit) {
-            self.evict();
-        }
-    }
-
-    fn evict(&mut self) {
-        while let Some(id) = self.turn.pop_front() {
-            let Some(known) = self.known.get_mut(&id) else { continue };
-            if std::mem::take(&mut known.used) {
-                self.turn.push_back(id);
-                continue;
-            }
-            self.bytes -= ENTRY_BYTES + 2 * id.len() + known.identity.heap_bytes();
-            self.known.remove(&id);
-            self.evicted += 1;
-            return;
-        }
+        let heap = BOX_BYTES + 2 * id.len() + identity.heap_bytes();
+        self.known.insert(id.to_owned(), Box::new(identity), heap);
     }
 
     /// Whether the container was looked up, with whatever result.
     pub fn is_known(&self, id: &str) -> bool {
-        self.known.contains_key(id)
+        self.known.get(id).is_some()
     }
 
     /// What a container is; `None` where that is not known. It gets another turn before it leaves.
     pub fn identity(&mut self, id: &str) -> Option<&ContainerIdentity> {
-        let known = self.known.get_mut(id)?;
-        known.used = true;
-        Some(&*known.identity).filter(|identity| !identity.is_empty())
+        self.known.touch(id).map(|identity| &**identity).filter(|identity| !identity.is_empty())
     }
 
     /// Notes that a control group, whose path has no id, is that of a container.
@@ -119,22 +77,22 @@ impl Containers {
 
     /// Whether none is known.
     pub fn is_empty(&self) -> bool {
-        self.known.is_empty()
+        self.known.len() == 0
     }
 
     /// The bound of [`Self::len`].
     pub fn capacity(&self) -> usize {
-        self.entries
+        self.known.capacity()
     }
 
     /// Bytes held, about.
     pub fn bytes(&self) -> usize {
-        self.bytes
+        self.known.bytes()
     }
 
     /// Containers that left for want of room.
     pub fn evicted(&self) -> u64 {
-        self.evicted
+        self.known.evicted()
     }
 }
 
@@ -170,10 +128,6 @@ mod tests {
             containers.insert(&number.to_string(), named(&"x".repeat(400)));
         }
         assert!(containers.bytes() <= 100_000 && containers.len() > 50, "{}", containers.len());
-        while containers.len() > 1 {
-            containers.evict();
-        }
-        assert_eq!(containers.bytes(), one + 2 * "999".len() - 2 * "same".len());
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 pub mod actor;
 pub mod cgroup;
+mod clock;
 pub mod containers;
 pub mod image;
 pub mod table;

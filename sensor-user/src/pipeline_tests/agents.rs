@@ -87,6 +87,38 @@ fn an_everyday_quadlet_is_high_and_a_command_on_the_host_is_looked_at() {
 }
 
 #[test]
+fn a_drop_in_is_told_by_what_its_source_becomes() {
+    let mut machine = machine();
+    for (path, text) in [
+        (
+            "/usr/share/containers/systemd/web.container",
+            "[Container]\nImage=vendor\n[Install]\nWantedBy=default.target\n",
+        ),
+        (
+            "/etc/containers/systemd/web.container",
+            "[Container]\nImage=nginx\nVolume=/:/host\n[Service]\nRestart=always\n",
+        ),
+        ("/run/containers/systemd/web.container.d/20-last.conf", "[Container]\nUser=1000\n"),
+    ] {
+        machine.files.insert(path.into(), text_file(text));
+    }
+    let alert =
+        quadlet(&mut machine, "web.container.d/10-x.conf", "[Container]\nImage=evil\nUser=0\nExec=/x\n");
+    assert_eq!(alert.severity, Severity::Critical, "{}", reasons(&alert));
+    let told = reasons(&alert);
+    assert!(
+        told.contains("told is what web.container in /etc/containers/systemd is with 2 drop-ins"),
+        "{told}"
+    );
+    let service = alert.container_service.expect("a container");
+    assert_eq!((service.image.as_deref(), service.user.as_deref()), (Some("evil"), Some("1000")));
+    assert_eq!((&*service.restart_policy, &service.command[..]), ("always", &["/x".to_owned()][..]));
+    let orphan = quadlet(&mut machine, "none.container.d/x.conf", "[Container]\nPodmanArgs=--privileged\n");
+    assert!(reasons(&orphan).contains("none.container lies nowhere"), "{}", reasons(&orphan));
+    assert_eq!(orphan.severity, Severity::Critical);
+}
+
+#[test]
 fn the_manifest_of_a_kube_is_read_too() {
     let mut machine = machine();
     machine.files.insert(
@@ -186,6 +218,47 @@ fn what_the_running_kubelet_is_told_is_watched() {
     let alert = machine.one();
     assert_eq!((alert.rule.id, alert.severity), ("container.kubelet-config.written", Severity::Critical));
     assert!(machine.pipeline.follows().any(|follow| follow.path == "/tmp/pods"));
+}
+
+#[test]
+fn what_distributions_tell_their_kubelet_is_watched() {
+    let mut machine = machine();
+    machine
+        .files
+        .insert("/var/snap/m/args/kubelet".into(), text_file("--v=2\n--pod-manifest-path=/srv/snap\n"));
+    for (pid, exe, args) in [
+        (
+            700,
+            "/usr/local/bin/k3s",
+            &["k3s", "server", "--data-dir", "/srv/k3s", "--kubelet-arg=pod-manifest-path=/srv/p"][..],
+        ),
+        (701, "/snap/microk8s/1/kubelite", &["kubelite", "--kubelet-args-file=/var/snap/m/args/kubelet"]),
+    ] {
+        machine.user(
+            kind::PROCESS_SNAPSHOT,
+            &ProcessSnapshot {
+                tgid: pid,
+                start_boottime_ns: 7 * SECOND,
+                exe: exe.into(),
+                exe_device: 8,
+                exe_inode: u64::from(pid),
+                args: args.iter().map(|arg| (*arg).to_owned()).collect(),
+                mnt_ns: INIT_MNT,
+                ..ProcessSnapshot::default()
+            },
+        );
+    }
+    let told: std::collections::BTreeSet<_> =
+        machine.pipeline.follows().map(|follow| (follow.path, follow.class as u32)).collect();
+    for (path, class) in [
+        ("/srv/k3s/agent/pod-manifests", WatchClass::StaticPod),
+        ("/srv/k3s/server/manifests", WatchClass::ClusterManifest),
+        ("/srv/p", WatchClass::StaticPod),
+        ("/srv/snap", WatchClass::StaticPod),
+        ("/var/snap/m/args/kubelet", WatchClass::KubeletConfig),
+    ] {
+        assert!(told.contains(&(path.to_owned(), class as u32)), "{path}: {told:?}");
+    }
 }
 
 #[test]

@@ -258,6 +258,35 @@ fn an_engine_that_listens_on_the_network() {
 }
 
 #[test]
+fn dockerds_configuration_is_read_once_it_runs() {
+    let mut machine = machine();
+    machine.files.insert(
+        "/srv/d.json".into(),
+        text_file(r#"{"hosts": ["unix:///srv/d.sock", "tcp://0.0.0.0:2375"], "data-root": "/srv/docker/"}"#),
+    );
+    let dockerd = machine.fork(init(), 700);
+    machine.exec(dockerd, "/usr/sbin/dockerd", 71, &["/usr/sbin/dockerd", "--config-file", "/srv/d.json"]);
+    let alert = machine.one();
+    assert_eq!((alert.rule.id, alert.severity), ("container.engine.exposed", Severity::High));
+    assert!(reasons(&alert).contains("as /srv/d.json says"), "{}", reasons(&alert));
+    let mut follows: Vec<_> = machine.pipeline.follows().map(|follow| follow.path).collect();
+    follows.sort();
+    assert_eq!(follows, ["/srv/d.sock", "/srv/docker/containers", "/usr/sbin/dockerd"]);
+    // For each container, for `docker cp`: the same program again.
+    let untar = machine.fork(dockerd, 701);
+    machine.exec(untar, "/usr/sbin/dockerd", 71, &["docker-untar", "--config-file", "/srv/d.json"]);
+    assert!(machine.alerts().is_empty());
+    // Verified clients, and another data-root by an option.
+    machine
+        .files
+        .insert("/etc/docker/daemon.json".into(), text_file(r#"{"hosts": ["tcp://h"], "tlsverify": true}"#));
+    let other = machine.fork(init(), 702);
+    machine.exec(other, "/usr/sbin/dockerd", 71, &["dockerd", "--data-root=/srv/second"]);
+    assert!(machine.alerts().is_empty());
+    assert!(machine.pipeline.follows().any(|follow| follow.path == "/srv/second/containers"));
+}
+
+#[test]
 fn everyday_requests_say_nothing() {
     let mut machine = machine();
     let docker = machine.client(900, "docker run --rm box true");
@@ -296,4 +325,45 @@ fn a_request_that_is_blown_up_is_told_as_such() {
     // The next one is in step.
     machine.ask(python, DOCKER_SOCKET, "/containers/create", ALWAYS);
     assert_eq!(machine.one().rule.id, "container.restart-policy.set");
+}
+
+/// Beside each other: docker asks dockerd, dockerd asks containerd, and podman makes its containers by itself.
+#[test]
+fn each_container_is_told_with_who_asked_for_it() {
+    let mut machine = machine();
+    let containerd = Watch {
+        watch: PODMAN_SOCKET + 1,
+        path: "/run/containerd/containerd.sock".into(),
+        class: Some(WatchClass::EngineSocket),
+        owner: None,
+    };
+    machine.user(kind::WATCH, &containerd);
+    let dockerd = machine.fork(init(), 700);
+    machine.exec(dockerd, "/usr/sbin/dockerd", 71, &["/usr/sbin/dockerd", "-H", "fd://"]);
+    let [first, second, by_podman] = ["a", "b", "c"].map(|digit| digit.repeat(64));
+    let docker = machine.client(900, "docker start first");
+    machine.ask(docker, DOCKER_SOCKET, &format!("/v1.41/containers/{first}/start"), "");
+    let curl = machine.client(901, "curl --unix-socket /run/docker.sock");
+    machine.ask(curl, DOCKER_SOCKET, &format!("/v1.41/containers/{second}/start"), "");
+    machine.ask(dockerd, containerd.watch, &format!("/containers/{first}/start"), "");
+    let podman = machine.client(902, "podman start third");
+    machine.alerts();
+    for (group, path) in [
+        (80, format!("/system.slice/docker-{first}.scope")),
+        (81, format!("/system.slice/docker-{second}.scope")),
+        (82, format!("/machine.slice/libpod-{by_podman}.scope/container")),
+    ] {
+        machine.feed(crate::event::encode::encode_cgroup(machine.now, dockerd, group, path.as_bytes()));
+    }
+    // However late.
+    machine.tick(3600 * SECOND);
+    for (group, pid, confidence) in
+        [(80, docker.tgid, "request"), (81, curl.tgid, "request"), (82, podman.tgid, "recent-client")]
+    {
+        let name = format!("evil-{group}.service");
+        let inside = TaskContext { cgroup_id: group, mnt_ns: INIT_MNT + 9, ..task(500 + group as u32, 499) };
+        machine.write(inside, SYSTEM, &name);
+        let asker = machine.one().actor.on_behalf_of.expect("who asked");
+        assert_eq!((asker.processes[0].pid, asker.confidence), (pid, confidence), "{name}");
+    }
 }

@@ -7,6 +7,7 @@ mod containers;
 mod effects;
 mod engine;
 mod environment;
+mod node;
 mod programs;
 mod quiet;
 mod references;

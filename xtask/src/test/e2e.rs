@@ -44,6 +44,8 @@ pub struct Plan {
     changes: u32,
     /// Containers that `short-lived` starts.
     containers: u32,
+    /// Containers that come back when `engine-restart` restarts their engine.
+    restarted: u32,
     judge: fn(&Transcript, &mut Vec<Verdict>),
     /// Resident memory at the end must be below, in KiB.
     rss_kib: u64,
@@ -58,6 +60,7 @@ pub const SERVICE: Plan = Plan {
     parts: &["ready", "quiet", "units", "containers", "running", "journal-away", "ending", "bad-input"],
     changes: 0,
     containers: 0,
+    restarted: 0,
     judge: judge::service,
     rss_kib: 25 << 10,
 };
@@ -71,6 +74,7 @@ pub const SUITES: Plan = Plan {
     parts: &["ready", "images", "suites", "latency", "hostile", "ending"],
     changes: 100,
     containers: 0,
+    restarted: 0,
     judge: judge::suites,
     // Units of 10 MiB, and 10,000 drop-ins.
     rss_kib: 64 << 10,
@@ -85,6 +89,7 @@ pub const QUIET: Plan = Plan {
     parts: &["ready", "images", "quiet-admin", "packages", "ending"],
     changes: 0,
     containers: 0,
+    restarted: 0,
     judge: packages::judge,
     rss_kib: 25 << 10,
 };
@@ -98,6 +103,7 @@ pub const CONTAINERS: Plan = Plan {
     parts: &["ready", "images", "engines", "short-lived", "ending"],
     changes: 0,
     containers: 20,
+    restarted: 0,
     judge: |_, _| {},
     rss_kib: 32 << 10,
 };
@@ -111,13 +117,14 @@ pub const TRIXIE: Plan = Plan {
     parts: &["ready", "images", "trixie", "ending"],
     changes: 0,
     containers: 0,
+    restarted: 0,
     judge: |_, _| {},
     rss_kib: 25 << 10,
 };
 
 /// What the tests run.
 #[cfg(test)]
-const PLANS: [Plan; 5] = [SERVICE, SUITES, CONTAINERS, QUIET, TRIXIE];
+const PLANS: [Plan; 6] = [SERVICE, SUITES, CONTAINERS, QUIET, TRIXIE, SHORT_LIVED];
 
 const LATENCY: Plan = Plan {
     name: "latency",
@@ -127,6 +134,7 @@ const LATENCY: Plan = Plan {
     parts: &["ready", "latency", "ending"],
     changes: 0,
     containers: 0,
+    restarted: 0,
     judge: |_, _| {},
     rss_kib: 25 << 10,
 };
@@ -136,9 +144,10 @@ const SHORT_LIVED: Plan = Plan {
     release: Release::Bookworm,
     kernel: Series::V6_1,
     rows: &[],
-    parts: &["ready", "images", "short-lived", "ending"],
+    parts: &["ready", "images", "short-lived", "engine-restart", "ending"],
     changes: 0,
     containers: 0,
+    restarted: 0,
     judge: |_, _| {},
     rss_kib: 32 << 10,
 };
@@ -181,12 +190,13 @@ pub fn latency(program: &Path, changes: u32) -> Result<Figures> {
     changes::figures(&guest.told)
 }
 
-/// Whether of `containers` that end at once each is known.
+/// Whether of `containers` that end at once each is known, and whether an engine's own restart with `restarted` that come
+/// back is quiet.
 ///
 /// # Errors
 /// Where the guest cannot run to its end.
-pub fn containers(program: &Path, containers: u32) -> Result<Tally> {
-    run(program, &Plan { containers, ..SHORT_LIVED })
+pub fn containers(program: &Path, containers: u32, restarted: u32) -> Result<Tally> {
+    run(program, &Plan { containers, restarted, ..SHORT_LIVED })
 }
 
 struct Guest {
@@ -202,8 +212,9 @@ fn boot(program: &Path, plan: &Plan) -> Result<Guest> {
     vm.release = plan.release;
     vm.files = files(program, plan)?;
     // Five minutes at most on an idle machine; machines that others share are slower by a factor of 2 to 3.
-    vm.hardware.limit =
-        Duration::from_secs(900 + u64::from(plan.changes) / 5 + u64::from(plan.containers) * 3);
+    vm.hardware.limit = Duration::from_secs(
+        900 + u64::from(plan.changes) / 5 + u64::from(plan.containers + 4 * plan.restarted) * 3,
+    );
     let (mut talk, mut all) = (Vec::new(), Vec::new());
     let outcome = vm.run(&mut |line| {
         all.push(line.to_owned());
@@ -238,6 +249,7 @@ fn files(program: &Path, plan: &Plan) -> Result<Vec<File>> {
         File::data("svcsensor/e2e/parts", plan.parts.join("\n").into()),
         File::data("svcsensor/e2e/changes", plan.changes.to_string().into()),
         File::data("svcsensor/e2e/containers", plan.containers.to_string().into()),
+        File::data("svcsensor/e2e/restarted", plan.restarted.to_string().into()),
         File { path: "etc/sudoers.d/alice".into(), mode: 0o440, data: SUDOERS.into() },
         File::data("home/alice/.bash_profile", PROFILE.into()),
     ];

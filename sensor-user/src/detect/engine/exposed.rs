@@ -1,11 +1,17 @@
-//! Where an engine listens, by its command line.
+//! Where an engine listens and keeps its containers, by its command line and dockerd's configuration file (dockerd(8),
+//! "Daemon configuration file").
 
+use serde_json::Value;
+
+use crate::detect::agents::absolute;
 use crate::detect::detector::Detector;
 use crate::detect::finding::{Finding, Who};
 use crate::detect::rules;
+use crate::event::content::{Expected, FileContent, Want};
 use crate::event::path::lossy;
 use crate::event::user::WatchClass;
-use crate::lineage::image::Image;
+use crate::lineage::Lineage;
+use crate::lineage::table::Handle;
 use crate::subject::service::Scope;
 
 /// What an engine's command line says of its listeners.
@@ -17,7 +23,22 @@ struct Listeners {
     network: Vec<String>,
     /// Clients must show a certificate.
     verified: bool,
+    /// dockerd's configuration file.
+    config: Option<String>,
+    /// Where dockerd keeps its containers.
+    data_root: Option<String>,
 }
+
+/// A dockerd whose configuration file is being read.
+#[derive(Debug)]
+pub(super) struct Configured {
+    who: Option<Who>,
+    /// By its command line clients must show a certificate.
+    verified: bool,
+}
+
+/// dockerd's configuration file where no option names another.
+const CONFIG: &str = "/etc/docker/daemon.json";
 
 /// Listeners of one command line that are looked at.
 const LISTENERS_MAX: usize = 16;
@@ -28,13 +49,64 @@ impl Detector {
     pub(in crate::detect) fn engine_executed(
         &mut self,
         now: u64,
-        image: &Image<'_>,
+        handle: Handle,
         who: Option<Who>,
+        lineage: &Lineage,
     ) -> Option<Finding> {
+        let image = &lineage.image(handle)?;
         let tool = self.tools.recognise(image)?.tool();
         let arguments: Vec<&[u8]> = image.arguments().collect();
-        let listeners = listeners(tool.name, &arguments)?;
-        let engine = if tool.name == "dockerd" { "docker" } else { tool.name };
+        let mut listeners = listeners(tool.name, &arguments)?;
+        let docker = tool.name == "dockerd";
+        // It executes itself again for what it does in a container.
+        let again = || lineage.line(handle).nth(1).is_some_and(|parent| self.is_engine(lineage, parent));
+        let foreign = lineage.entry(handle).is_some_and(|entry| lineage.is_foreign(entry.mnt_ns));
+        if docker && !foreign && !again() {
+            let config = absolute(image.cwd, listeners.config.as_deref().unwrap_or(CONFIG).as_bytes());
+            self.want(Want::File { path: config.clone(), expected: Expected::Anything });
+            self.engines.configured.insert(config, Configured { who, verified: listeners.verified });
+            if let Some(root) = listeners.data_root.take() {
+                self.follow_data_root(&absolute(image.cwd, root.as_bytes()));
+            }
+        }
+        self.engine_listens(now, if docker { "docker" } else { tool.name }, listeners, who)
+    }
+
+    /// The configuration file of a dockerd that runs was read.
+    pub(in crate::detect) fn engine_configured(
+        &mut self,
+        now: u64,
+        content: &FileContent,
+    ) -> Option<Finding> {
+        let Configured { who, verified } = self.engines.configured.remove(&content.path)?;
+        // dockerd refuses what is no JSON, and names that it does not know in just this spelling.
+        let said: Value = serde_json::from_slice(&content.found.regular()?.content).ok()?;
+        if let Some(root) = said["data-root"].as_str() {
+            self.follow_data_root(root.as_bytes());
+        }
+        let mut listeners =
+            Listeners { verified: verified || said["tlsverify"] == true, ..Listeners::default() };
+        for address in said["hosts"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+            listeners.add(address);
+        }
+        // One found at the start was told when it began.
+        let mut finding = self.engine_listens(now, "docker", listeners, who).filter(|_| who.is_some())?;
+        finding.reason(0, format!("as {} says", lossy(&content.path)));
+        Some(finding)
+    }
+
+    fn follow_data_root(&mut self, root: &[u8]) {
+        let root = root.strip_suffix(b"/").unwrap_or(root);
+        self.follow_configured(&[root, b"/containers"].concat(), WatchClass::EngineState);
+    }
+
+    fn engine_listens(
+        &mut self,
+        now: u64,
+        engine: &'static str,
+        listeners: Listeners,
+        who: Option<Who>,
+    ) -> Option<Finding> {
         for socket in listeners.sockets {
             let known = self.watches.classed().any(|(watch, _)| watch.path == socket);
             if !known {
@@ -94,7 +166,18 @@ fn listeners(tool: &str, arguments: &[&[u8]]) -> Option<Listeners> {
         };
         if let Some(value) = value {
             found.add(&value);
+            continue;
         }
+        // `-g` and `--graph` are what older versions call it.
+        let place = match (tool, name) {
+            ("dockerd", "--data-root" | "--graph" | "-g") => &mut found.data_root,
+            ("dockerd", "--config-file") => &mut found.config,
+            _ => continue,
+        };
+        *place = argument
+            .split_once('=')
+            .map(|(_, value)| value.to_owned())
+            .or_else(|| rest.next().map(std::borrow::Cow::into_owned));
     }
     (words == 2 || tool != "podman").then_some(found)
 }
@@ -147,6 +230,11 @@ mod tests {
         let found =
             of("podman", "podman --log-level info system service --time 0 tcp:0.0.0.0:1 unix:///tmp/p.sock");
         assert_eq!(found.unwrap().sockets, ["/tmp/p.sock"]);
+        let found = of("dockerd", "dockerd --data-root /srv/d --config-file=/srv/d.json").unwrap();
+        assert_eq!(
+            (found.data_root.as_deref(), found.config.as_deref()),
+            (Some("/srv/d"), Some("/srv/d.json"))
+        );
         assert_eq!(of("podman", "podman run -e unix:///x img"), None);
         assert_eq!(of("docker", "docker -H tcp://h ps"), None);
     }

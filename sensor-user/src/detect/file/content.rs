@@ -3,8 +3,9 @@
 use sensor_common::record::kind;
 
 use super::case::Case;
+use super::quadlet::Merged;
 use crate::detect::agents::{absolute, applied};
-use crate::detect::containers::{Weighed, tell_manifest, weigh_file};
+use crate::detect::containers::{Weighed, tell_manifest, tell_quadlet, weigh_file};
 use crate::detect::detector::Detector;
 use crate::detect::environment::may_be_read;
 use crate::detect::finding::{Finding, Phase};
@@ -19,6 +20,7 @@ use crate::lineage::image::base_name;
 use crate::subject::container::books::Book;
 use crate::subject::container::cli;
 use crate::subject::container::manifest::Manifest;
+use crate::subject::container::quadlet;
 use crate::subject::place::Place;
 use crate::subject::service::{Scope, UnitPart};
 use crate::subject::unit::effective::Effective;
@@ -97,6 +99,13 @@ pub(in crate::detect) struct Looked {
     weighed: bool,
 }
 
+impl Looked {
+    /// What its file is.
+    pub(super) fn of(&self) -> Option<UnitPart> {
+        Some(self.awaiting.finding.unit.as_ref()?.part)
+    }
+}
+
 impl Detector {
     /// Has the file read that a finding is about; the finding is held until its content is there.
     pub(super) fn await_content(&mut self, finding: &mut Finding, case: &Case<'_>) {
@@ -170,7 +179,7 @@ impl Detector {
 
     /// What the files that were asked for say, at `now`.
     pub fn content(&mut self, now: u64, content: &FileContent, out: &mut impl FnMut(Finding)) {
-        if content.survey.is_some_and(|id| self.take_book(id, content)) {
+        if content.survey.is_some_and(|id| self.take_book(id, content) || self.take_quadlet(id, content)) {
             return;
         }
         let engines = self.take_engine_file(content);
@@ -201,6 +210,9 @@ impl Detector {
             one.awaiting.finding.unit.as_ref().is_some_and(|unit| unit.part == UnitPart::KubeletConfig)
         };
         self.kubelet_configured(content, looked.iter().any(of_kubelet));
+        if let Some(finding) = self.engine_configured(now, content) {
+            out(finding);
+        }
         if looked.is_empty() {
             return;
         }
@@ -223,15 +235,19 @@ impl Detector {
                 Reads::Itself | Reads::Around => {
                     describe(&mut one.awaiting.finding, &content.found);
                     let own = one.awaiting.unit.is_none();
+                    if own && content.found.regular().is_some() {
+                        match self.merge_quadlet(&content.path, one) {
+                            Some(other) => one = other,
+                            None => continue,
+                        }
+                    }
                     let leads_to =
                         own.then(|| weigh_text(&mut one.awaiting.finding, &content.found)).flatten();
                     if let (true, Some(shared)) = (own, &shared) {
                         self.weigh_environment(now, &mut one.awaiting.finding, shared);
                     }
                     if let Some(path) = leads_to {
-                        let path = absolute(parent(&content.path), &path);
-                        self.want(Want::File { path: path.clone(), expected: Expected::Anything });
-                        self.await_as(&path, Awaiting::of_manifest(one.awaiting.finding, Reads::Manifest));
+                        self.await_manifest(one.awaiting.finding, parent(&content.path), &path);
                         continue;
                     }
                 }
@@ -239,6 +255,13 @@ impl Detector {
             one.awaiting.reads = Reads::Itself;
             self.complete(now, one, changed, out);
         }
+    }
+
+    /// A finding waits for the manifest that its file in `directory` leads to.
+    fn await_manifest(&mut self, finding: Finding, directory: &[u8], written: &[u8]) {
+        let path = absolute(directory, written);
+        self.want(Want::File { path: path.clone(), expected: Expected::Anything });
+        self.await_as(&path, Awaiting::of_manifest(finding, Reads::Manifest));
     }
 
     /// What the unit is before its change is known.
@@ -316,6 +339,27 @@ impl Detector {
 
     /// All of a directory, or of what a unit leads to, was told.
     pub fn looked_into(&mut self, now: u64, id: u64, out: &mut impl FnMut(Finding)) {
+        if let Some(Merged { mut looked, name, directory, text, drop_ins }) = self.merged_quadlet(id) {
+            let finding = &mut looked.awaiting.finding;
+            finding.reason(
+                0,
+                match &directory {
+                    Some(directory) => format!(
+                        "told is what {name} in {} is with {drop_ins} drop-in{}",
+                        lossy(directory),
+                        if drop_ins == 1 { "" } else { "s" }
+                    ),
+                    None => format!("{name} lies nowhere: so far there is no service that it adds to"),
+                },
+            );
+            let quadlet = quadlet::read(&name, &text);
+            match quadlet.and_then(|quadlet| tell_quadlet(finding, quadlet)).zip(directory) {
+                Some((manifest, directory)) => {
+                    self.await_manifest(looked.awaiting.finding, &directory, &manifest);
+                }
+                None => self.complete(now, looked, false, out),
+            }
+        }
         for looked in self.directories.remove(&id).unwrap_or_default() {
             self.complete(now, looked, true, out);
         }

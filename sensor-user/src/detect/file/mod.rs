@@ -3,11 +3,13 @@
 //! - `case`: a record under examination, and the finding that it makes.
 //! - `routine`: what is no finding, because service managers do it as a matter of course.
 //! - `content`: what the file says, which a finding waits for.
+//! - `quadlet`: drop-ins of Quadlets, put together with their sources.
 //! - `classify`: which rule it falls under. `weigh`: what raises or lowers its score.
 
 mod case;
 mod classify;
 mod content;
+mod quadlet;
 mod routine;
 mod weigh;
 
@@ -18,6 +20,7 @@ use sensor_common::watch;
 
 pub(super) use self::case::{Case, S_IFLNK, S_IFMT, S_IFREG};
 pub(super) use self::content::{AWAITED_MAX, Awaiting, DIRECTORIES_MAX, Looked, Reads};
+pub(super) use self::quadlet::Merges;
 use super::detector::{Detector, KnownFile};
 use super::finding::{Finding, Who};
 use super::memory::Operation;

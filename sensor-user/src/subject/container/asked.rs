@@ -143,6 +143,43 @@ pub fn kubelet<'a>(args: impl Iterator<Item = &'a [u8]>) -> Option<Kubelet> {
     Some(kubelet)
 }
 
+/// What k3s and rke2 hand their kubelet (`--kubelet-arg NAME=VALUE`), and where they keep their data (`--data-dir`); what
+/// MicroK8s' kubelite reads its arguments from (`--kubelet-args-file`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Distribution {
+    /// The kubelet's own arguments.
+    pub kubelet: Option<Kubelet>,
+    /// Their directory.
+    pub data: Option<Vec<u8>>,
+    /// A file of arguments.
+    pub arguments: Option<Vec<u8>>,
+}
+
+/// Reads the command line of k3s, rke2 or kubelite.
+pub fn distribution<'a>(args: impl Iterator<Item = &'a [u8]>) -> Distribution {
+    let (mut found, mut handed) = (Distribution::default(), vec![b"kubelet".to_vec()]);
+    let mut args = args.skip(1);
+    while let Some(arg) = args.next() {
+        let at = arg.iter().position(|byte| *byte == b'=');
+        let name = &arg[..at.unwrap_or(arg.len())];
+        if !matches!(name, b"--kubelet-arg" | b"--data-dir" | b"-d" | b"--kubelet-args-file") {
+            continue;
+        }
+        let Some(value) = at.map(|at| arg[at + 1..].to_vec()).or_else(|| args.next().map(<[u8]>::to_vec))
+        else {
+            break;
+        };
+        match name {
+            b"--kubelet-arg" => handed.push([b"--", value.strip_prefix(b"--").unwrap_or(&value)].concat()),
+            b"--kubelet-args-file" => found.arguments = Some(value),
+            _ => found.data = Some(value),
+        }
+    }
+    found.kubelet =
+        kubelet(handed.iter().map(Vec::as_slice)).filter(|kubelet| *kubelet != Kubelet::default());
+    found
+}
+
 /// Whether a program is a kubelet by its name.
 pub fn is_kubelet(exe: &[u8]) -> bool {
     base_name(exe) == b"kubelet"
@@ -211,6 +248,18 @@ mod tests {
         assert_eq!(read("kubelet --version"), None);
     }
 
+    #[test]
+    fn what_distributions_hand_their_kubelet() {
+        let read = |line: &str| distribution(line.split(' ').map(str::as_bytes));
+        let found =
+            read("k3s server --data-dir=/srv/k3s --kubelet-arg pod-manifest-path=/p --kubelet-arg=v=2");
+        assert_eq!(found.data.as_deref(), Some(&b"/srv/k3s"[..]));
+        assert_eq!(found.kubelet.expect("arguments").static_pods.as_deref(), Some(&b"/p"[..]));
+        let found = read("kubelite --kubelet-args-file=/a/kubelet --start-control-plane=true");
+        assert_eq!((found.arguments.as_deref(), found.kubelet), (Some(&b"/a/kubelet"[..]), None));
+        assert_eq!(read("k3s agent --kubelet-arg"), Distribution::default());
+    }
+
     proptest! {
         #[test]
         fn no_arguments_panic(args in proptest::collection::vec(
@@ -220,6 +269,7 @@ mod tests {
                 let _any_answer = asked(tool, args.iter().map(|arg| arg.as_bytes()));
             }
             let _any_answer = kubelet(args.iter().map(|arg| arg.as_bytes()));
+            let _any_answer = distribution(args.iter().map(|arg| arg.as_bytes()));
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Quadlets: containers written as units, out of which podman's generator makes services (podman-systemd.unit(5), podman
 //! 4.4 to 5.7; pkg/systemd/quadlet/quadlet.go).
 //!
-//! A file is read by itself: a drop-in says what it adds, not what its source comes to with it. The syntax is systemd's
+//! A text is read by itself: a drop-in's says what it adds; behind its source's it says what that comes to. The syntax is systemd's
 //! ([`super::super::unit::syntax`]); Quadlet's own reader differs in what it refuses, and then makes no service at all.
 //! `[Unit]`, `[Service]` and `[Install]` go into the service as they are: `ExecStartPre=` runs on the host.
 

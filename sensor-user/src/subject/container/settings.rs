@@ -166,11 +166,22 @@ pub fn signals(path: &[u8], text: &[u8], hook: bool) -> Vec<Signal> {
     found.signals
 }
 
-/// The directory of static pods that a kubelet's configuration names.
+/// The directory of static pods that a kubelet's configuration names: its own (`staticPodPath`), that of k3s and rke2
+/// (`kubelet-arg`), or a file of arguments (kubeadm-flags.env, `MicroK8s`' args).
 pub fn static_pod_path(text: &[u8]) -> Option<String> {
+    const OPTION: &str = "pod-manifest-path";
     let (read, _) = documents(text);
-    let path = read.iter().find_map(|document| document["staticPodPath"].as_str())?;
-    path.starts_with('/').then(|| path.to_owned())
+    let named = read.iter().find_map(|document| document["staticPodPath"].as_str().map(str::to_owned));
+    let absolute = |path: &str| path.starts_with('/').then(|| path.to_owned());
+    if let Some(path) = named {
+        return absolute(&path);
+    }
+    let text = String::from_utf8_lossy(text);
+    let lines = text.lines().filter(|line| !line.trim_start().starts_with('#')).take(VALUES_MAX);
+    lines.filter_map(|line| line.split_once(OPTION)).find_map(|(_, rest)| {
+        let separators = |c: char| c.is_whitespace() || "=\"',]".contains(c);
+        absolute(rest.split(separators).find(|word| !word.is_empty())?)
+    })
 }
 
 struct Found {
@@ -437,6 +448,14 @@ mod tests {
                 ("kubelet.static-pods", Weight::Strong),
             ]
         );
+        for text in [
+            "KUBELET_KUBEADM_ARGS=\"--v=2 --pod-manifest-path=/p --x\"\n",
+            "# --pod-manifest-path=/q\n--pod-manifest-path /p\n",
+            "kubelet-arg: [\"v=2\", \"pod-manifest-path=/p\"]\n",
+        ] {
+            assert_eq!(static_pod_path(text.as_bytes()).as_deref(), Some("/p"), "{text}");
+        }
+        assert_eq!(static_pod_path(b"--pod-manifest-path=\n"), None);
         assert_eq!(
             slugs(
                 "/var/lib/kubelet/kubeadm-flags.env",

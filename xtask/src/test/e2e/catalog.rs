@@ -15,8 +15,9 @@ use crate::sh;
 
 const ROWS: &str = include_str!("catalog.txt");
 
-/// How many ids each section has. That of what lies beside services is one id in the catalog, of ten kinds.
-const SECTIONS: [(&str, &str, usize); 12] = [
+/// How many ids each section has. What lies beside services is one id in the catalog, of ten kinds; so are the other engines,
+/// of eight.
+const SECTIONS: [(&str, &str, usize); 18] = [
     ("A1", "Unit directories of the system manager", 12),
     ("A2", "Types of units, and what triggers them", 13),
     ("A3", "Drop-ins", 8),
@@ -28,10 +29,16 @@ const SECTIONS: [(&str, &str, usize); 12] = [
     ("A9", "Images and overlays", 8),
     ("A10", "System V, rc, other inits", 8),
     ("A11", "Beside services", 10),
+    ("B1", "Docker", 15),
+    ("B2", "Low-level runtimes, containerd, CRI-O", 11),
+    ("B3", "Podman", 10),
+    ("B4", "Kubernetes' node agents and control plane", 8),
+    ("B5", "LXC, LXD and Incus, nspawn, others", 8),
+    ("B6", "Out of a container, into the host's units", 9),
     ("C", "Ways around detectors", 33),
 ];
 
-const VERDICTS: [&str; 3] = ["detected", "partly", "missed"];
+const VERDICTS: [&str; 4] = ["detected", "fixture", "partly", "missed"];
 
 struct Row {
     id: &'static str,
@@ -68,7 +75,7 @@ struct Shown {
     matrix: String,
     /// The guests' cases.
     guests: String,
-    /// The pipeline's tests.
+    /// The tests of the pipeline, and of the readers of what engines say.
     pipeline: String,
 }
 
@@ -86,7 +93,8 @@ impl Shown {
             steps: steps.map(str::to_owned).collect(),
             matrix: fs::read_to_string(root.join("docs/EVASION.md"))?,
             guests: concatenated(&root.join("tests/src/guest"))?,
-            pipeline: concatenated(&root.join("sensor-user/src/pipeline_tests"))?,
+            pipeline: concatenated(&root.join("sensor-user/src/pipeline_tests"))?
+                + &concatenated(&root.join("sensor-user/src/subject/container"))?,
         })
     }
 
@@ -98,7 +106,11 @@ impl Shown {
             Some(("hooks", name)) => {
                 known(self.guests.contains(&format!("\"{}\"", name.replace('~', " "))))?;
             }
-            Some(("test", name)) => known(self.pipeline.contains(&format!("\nfn {name}()")))?,
+            Some(("test", name)) => known(
+                self.pipeline.contains(&format!(" fn {name}()"))
+                    || self.pipeline.contains(&format!("\nfn {name}()")),
+            )?,
+            Some(("row", name)) => known(self.pipeline.contains(&format!("(\"{name}\", \"/")))?,
             Some(("step", name)) => known(self.steps.contains(name))?,
             Some((kind, _)) => bail!("{name}: no kind of test is called {kind}"),
             None => {
@@ -143,10 +155,12 @@ fn document(rows: &[Row], shown: &Shown) -> Result<String> {
         let of = |row: &&Row| section_of(row.id).starts_with(section) && row.verdict == verdict;
         rows.iter().filter(of).count()
     };
-    writeln!(text, "| | detected | partly | missed |\n|---|---|---|---|")?;
-    for (section, what) in [("A", "variants (A)"), ("C", "ways around (C)")] {
-        let [detected, partly, missed] = VERDICTS.map(|verdict| count(section, verdict));
-        writeln!(text, "| {what} | {detected} | {partly} | {missed} |")?;
+    writeln!(text, "| | {} |\n|---|---|---|---|---|", VERDICTS.join(" | "))?;
+    for (section, what) in
+        [("A", "variants of services (A)"), ("B", "variants of containers (B)"), ("C", "ways around (C)")]
+    {
+        let counts = VERDICTS.map(|verdict| count(section, verdict).to_string());
+        writeln!(text, "| {what} | {} |", counts.join(" | "))?;
     }
     for (section, title, _) in SECTIONS {
         writeln!(text, "\n## {section}: {title}\n\n{COLUMNS}")?;
@@ -160,13 +174,16 @@ fn document(rows: &[Row], shown: &Shown) -> Result<String> {
 const HEAD: &str = "\
 # Catalog
 
-What a sensor for ATT&CK T1543.002 has to see: variants (A) and ways around detectors (C), and how each is shown. Written by
+What a sensor for ATT&CK T1543.002 and T1543.005 has to see: variants of systemd services (A) and of container services (B),
+ways around detectors (C), and how each is shown. Written by
 `UPDATE_CATALOG=1 cargo test -p xtask catalog` from `xtask/src/test/e2e/catalog.txt`; a test fails where the two differ.
 
 **Detected** is what a test does in a virtual machine and is told of. Names with a dot are steps of `tests/scenarios`, done in a
-Debian 12 by a user who logged in, with the alert that each must bring in `xtask/src/test/e2e/suites*.txt`; *matrix* is an
-operation or a way of [EVASION.md](EVASION.md), *hooks* a case of the guests in `tests/src/guest`, both on four
-kernels; *test* is one of the pipeline alone.
+Debian 12 (`trixie`: 13) by a user who logged in, with the alert that each must bring in `xtask/src/test/e2e/*.txt`: docker
+20.10, containerd 1.6, runc 1.1, crun 1.8, podman 4.3 (5.4), buildah 1.28, LXC 5.0, docker-compose 1.29. *matrix* is an operation
+or a way of [EVASION.md](EVASION.md), *hooks* a case of the guests in `tests/src/guest`, both on four kernels. **Fixture** is
+what a test of the pipeline, or of a reader, alone does (*test*; *row*: one of its table of files), with what real programs
+write: the last column names the source.
 
 Severity is the catalog's, for a writer whom nothing explains; where the least alert of a row is below it, that one stands behind
 the arrow, and the last column says why.
@@ -182,10 +199,11 @@ fn line(row: &Row, shown: &Shown) -> Result<String> {
     let mut in_machine = false;
     for name in &row.shown {
         alerts.extend(shown.alerts(name).with_context(|| row.id)?);
-        in_machine |= !name.starts_with("test:");
+        in_machine |= !name.starts_with("test:") && !name.starts_with("row:");
     }
     let holds = match row.verdict {
         "detected" => in_machine,
+        "fixture" => !in_machine && !row.shown.is_empty(),
         "missed" => row.shown.is_empty(),
         _ => !row.shown.is_empty(),
     };
@@ -268,6 +286,7 @@ fn what_no_test_does_shows_nothing() {
         "matrix:none",
         "hooks:none at all",
         "test:none",
+        "row:none",
         "step:none",
         "other:create",
         "catalog.A5-end",
@@ -291,6 +310,8 @@ fn what_no_test_does_shows_nothing() {
         ("detected", "critical", &["suite.atomic-unit"], "because", true),
         ("detected", "high", &["test:quiet"], "", false),
         ("detected", "high", &[], "", false),
+        ("fixture", "high", &["row:B1.13"], "its source", true),
+        ("fixture", "high", &["suite.atomic-unit"], "its source", false),
         ("missed", "high", &["suite.atomic-unit"], "because", false),
         ("missed", "high", &[], "because", true),
     ] {

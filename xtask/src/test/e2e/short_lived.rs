@@ -1,7 +1,11 @@
-//! Whether each container that ended at once is known by its id, name and image.
+//! Whether each container that ended at once is known by its id, name and image, and costs no memory for good.
 
 use super::judge::rule;
 use super::transcript::{Transcript, Verdict, text};
+
+/// Growth of the sensor's resident memory over all containers must be below, in KiB: its tables of containers, control groups
+/// and processes fill up to their bounds, whatever number of containers comes.
+const GROWTH_KIB: u64 = 6 << 10;
 
 /// Judges every container that the guest named, and that there are as many as the plan wants.
 pub fn judge(told: &Transcript, wanted: usize, verdicts: &mut Vec<Verdict>) {
@@ -41,6 +45,12 @@ pub fn judge(told: &Transcript, wanted: usize, verdicts: &mut Vec<Verdict>) {
         "short-lived.each-known",
         (!unknown.is_empty()).then(|| format!("{} of {started} are not: {shown}", unknown.len())),
     ));
+    let (before, after) = (told.number("short.rss.before"), told.number("short.rss.after"));
+    let bounded = matches!((before, after), (Some(before), Some(after)) if after < before + GROWTH_KIB);
+    verdicts.push(Verdict::new(
+        "short-lived.no-growth",
+        (!bounded).then(|| format!("from {before:?} to {after:?} KiB")),
+    ));
 }
 
 #[cfg(test)]
@@ -57,8 +67,9 @@ mod tests {
             json!({"rule": {"id": "systemd.unit.written"}, "file": {"path": "/etc/x"}, "container": container})
         };
         let judged = |alert: String, wanted| {
-            let told =
-                Transcript::read(&[line.clone(), format!("alert {alert}"), "complete".to_owned()]).unwrap();
+            let facts = ["fact short.rss.before 20000", "fact short.rss.after 22000"].map(str::to_owned);
+            let lines = [line.clone(), format!("alert {alert}"), "complete".to_owned()];
+            let told = Transcript::read(&[&facts[..], &lines].concat()).unwrap();
             let mut verdicts = Vec::new();
             judge(&told, wanted, &mut verdicts);
             verdicts.iter().filter(|verdict| verdict.evidence.is_some()).count()
