@@ -1,5 +1,7 @@
 //! Reading a file that somebody hostile may have put there: bounded, never waited on, never outside PID 1's root.
 
+mod object;
+
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -12,6 +14,8 @@ use rustix::io::Errno;
 use crate::event::content::{
     Answer, CONTENT_MAX, ELF, Expected, FileContent, Found, NAMES_MAX, Name, Regular, Want,
 };
+
+pub use object::{Done, Names, Object};
 
 /// Bytes of all files of a survey at most; those behind are left out.
 const SURVEY_MAX: usize = 16 * CONTENT_MAX;
