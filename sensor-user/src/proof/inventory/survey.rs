@@ -8,6 +8,7 @@
 
 mod containers;
 mod links;
+mod packages;
 mod read;
 mod text;
 mod units;

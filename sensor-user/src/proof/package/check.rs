@@ -184,7 +184,7 @@ impl Packages {
     }
 
     /// `fits` says whether what is there is what a claim says; `None` where the claim does not say what must be.
-    fn judge(&self, claims: &[Claim], fits: impl Fn(&Claim) -> Option<bool>) -> Verdict {
+    pub(in crate::proof) fn judge(&self, claims: &[Claim], fits: impl Fn(&Claim) -> Option<bool>) -> Verdict {
         let (mut claimed, mut modified): (Option<&Package>, Option<&Claim>) = (None, None);
         let mut distrusted = None;
         for claim in claims {
