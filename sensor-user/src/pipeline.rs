@@ -34,7 +34,7 @@ impl Default for Limits {
 }
 
 /// Greatest kind plus one.
-const KINDS: usize = kind::SURVEYED as usize + 1;
+const KINDS: usize = kind::PROOF as usize + 1;
 
 /// Figures of a [`Pipeline`], all since its beginning.
 #[derive(Clone, Debug)]
@@ -159,9 +159,13 @@ impl Pipeline {
                     detector.container_executed(&event, handle, lineage);
                     findings.extend(detector.in_new_namespaces(&event, handle, lineage));
                     detector.service_started(&event, handle, lineage);
+                    detector.manager_executed(time, handle, lineage);
                 }
             }
-            Event::Exit(record) => lineage.exit(&record),
+            Event::Exit(record) => {
+                lineage.exit(&record);
+                self.collapse.pending_mut().process_ended((record.tgid, record.start_boottime_ns));
+            }
             Event::Cgroup(event) => {
                 let path = until_nul(event.path);
                 lineage.set_cgroup(event.record.value, path);
@@ -188,6 +192,7 @@ impl Pipeline {
                 if let Some(handle) = lineage.snapshot(&snapshot) {
                     detector.executed(0, handle, lineage);
                     detector.note_running(handle, lineage);
+                    detector.manager_executed(0, handle, lineage);
                     detector.note_bundle(handle, None, lineage);
                 }
             }
@@ -218,6 +223,10 @@ impl Pipeline {
                 detector.looked_into(time, surveyed.id, &mut |finding| self.completed.push(finding));
                 detector.books_read(time, surveyed.id, lineage, &mut |finding| self.findings.push(finding));
             }
+            UserRecord::Proof(proofs) => {
+                detector.proved(time, &proofs, lineage);
+                self.collapse.pending_mut().proved(&proofs);
+            }
             UserRecord::FileContent(content) => {
                 // What a command asked for is told when its file is known, and not before.
                 detector.content(time, &content, &mut |finding| match finding.action {
@@ -236,6 +245,11 @@ impl Pipeline {
         }
         for mut finding in self.findings.drain(..).chain(self.completed.drain(..)) {
             let (actor, reasons) = self.detector.describe(&finding, &mut self.lineage);
+            if finding.file.is_some() {
+                let requester = finding.requester.as_deref();
+                let transaction = self.detector.transaction(finding.who.as_ref(), requester, &self.lineage);
+                finding.transaction = transaction.map(Box::new);
+            }
             finding.awaits_identity = self.detector.await_identity(&actor, self.now, &self.lineage);
             self.collapse.add(finding, actor, reasons, self.now, out);
         }
@@ -243,6 +257,22 @@ impl Pipeline {
             let identity = self.lineage.containers_mut().identity(&id).cloned();
             self.collapse.identified(&id, identity.as_ref(), self.now, out);
         }
+        self.prove(out);
+    }
+
+    /// Goes on with what waits for proof.
+    fn prove(&mut self, out: &mut Vec<Alert>) {
+        let (mut ready, mut wants) = (Vec::new(), Vec::new());
+        let (detector, lineage) = (&self.detector, &self.lineage);
+        self.collapse.pending_mut().go_on(
+            self.now,
+            |transaction| detector.standing(transaction, lineage),
+            detector.distrusted(),
+            &mut ready,
+            &mut wants,
+        );
+        self.collapse.tell_proved(ready, self.now, out);
+        self.detector.want_all(wants);
     }
 
     /// Files whose content the caller is to feed as [`kind::FILE_CONTENT`] records, soon; a replay finds them in the

@@ -168,6 +168,13 @@ impl Detector {
         }
     }
 
+    /// Has all of these answered.
+    pub fn want_all(&mut self, wants: impl IntoIterator<Item = Want>) {
+        for want in wants {
+            self.want(want);
+        }
+    }
+
     /// What the files that were asked for say, at `now`.
     pub fn content(&mut self, now: u64, content: &FileContent, out: &mut impl FnMut(Finding)) {
         if content.survey.is_some_and(|id| self.take_book(id, content)) {
@@ -275,6 +282,7 @@ impl Detector {
                     self.weigh_unit(now, &mut finding, &manager, before.as_ref(), &after);
                 }
                 programs::weigh(&mut finding, &after, programs);
+                finding.programs = programs::all_of(&after);
                 tell_engine(&mut finding, &after);
                 self.follow_programs(&after);
                 wanted.extend(paths.iter().cloned());
