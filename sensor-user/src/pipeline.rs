@@ -15,6 +15,7 @@ use crate::event::decode::{DecodeError, Event, UserRecord, decode};
 use crate::event::path::until_nul;
 use crate::incident::alert::Alert;
 use crate::incident::collapse::Collapse;
+use crate::incident::pending::Outcomes;
 use crate::lineage::{self, Lineage};
 use crate::subject::stream::StreamStats;
 
@@ -59,8 +60,11 @@ pub struct Stats {
     pub processes_spliced: u64,
     /// What became of clients' streams to service managers and container engines.
     pub streams: StreamStats,
+    /// What incidents of package managers came to, in the order of
+    /// [`crate::incident::proving::Outcome::ALL`].
+    pub proofs: Outcomes,
     /// The bounded tables.
-    pub tables: [Table; 14],
+    pub tables: [Table; 15],
 }
 
 /// A bounded table.
@@ -303,6 +307,7 @@ impl Pipeline {
         let (watches, tools) = (self.detector.watches(), self.detector.known_tools());
         let (windows, windows_max, repeat_bytes) = self.collapse.windows();
         let held = self.collapse.held();
+        let (pending, pending_max, pending_bytes) = self.collapse.pending().figures();
         let (files, files_max) = self.detector.remembered_files();
         let (connections, connections_max, connection_bytes) = self.detector.connections();
         let (to_engines, to_engines_max, to_engines_bytes) = self.detector.engine_connections();
@@ -323,6 +328,7 @@ impl Pipeline {
             images_cut: images.cut(),
             processes_spliced: table.spliced(),
             streams: self.detector.streams(),
+            proofs: *self.collapse.pending().outcomes(),
             tables: [
                 Table {
                     bytes: table.bytes() + images.bytes(),
@@ -353,6 +359,7 @@ impl Pipeline {
                 Table { evicted: unfollowed, ..plain("followed_files", followed, followed_max) },
                 Table { evicted: passed_over, ..plain("awaited_contents", awaited, awaited_max) },
                 Table { bytes: held.bytes(), ..plain("held", held.len(), 0) },
+                Table { bytes: pending_bytes, ..plain("awaited_proofs", pending, pending_max) },
                 Table { bytes: repeat_bytes, ..plain("windows", windows, windows_max) },
             ],
         }

@@ -128,7 +128,11 @@ pub(super) struct Managers {
 
 impl Default for Managers {
     fn default() -> Self {
-        Self { distrusted: BTreeMap::new(), processes: Recent::new(PROCESSES_MAX), files: Recent::new(FILES_MAX) }
+        Self {
+            distrusted: BTreeMap::new(),
+            processes: Recent::new(PROCESSES_MAX),
+            files: Recent::new(FILES_MAX),
+        }
     }
 }
 
@@ -166,13 +170,15 @@ impl Detector {
                 .object
                 .as_ref()
                 .and_then(|object| self.managers.files.get(&(object.device, object.inode)).copied());
-            let waiting: Vec<(u32, u64)> = self.managers.processes.keys_where(|running| {
-                running.path == proof.path && running.identity == Identity::Unknown
-            });
+            let waiting: Vec<(u32, u64)> = self
+                .managers
+                .processes
+                .keys_where(|running| running.path == proof.path && running.identity == Identity::Unknown);
             for key in waiting {
-                let ended = lineage.find(key).and_then(|at| lineage.entry(at)).is_none_or(|entry| {
-                    entry.has(ENDED) && entry.end_ns < now
-                });
+                let ended = lineage
+                    .find(key)
+                    .and_then(|at| lineage.entry(at))
+                    .is_none_or(|entry| entry.has(ENDED) && entry.end_ns < now);
                 if let Some(running) = self.managers.processes.get_mut(&key) {
                     running.identity = running.compare(proof, program, before, ended);
                 }
@@ -283,7 +289,8 @@ impl Running {
             Ok(package) => package,
             Err(why) => return Identity::Refused(why),
         };
-        let unchanged = before.is_some_and(|known| known.changed_ns == object.changed_ns && known.at <= self.since);
+        let unchanged =
+            before.is_some_and(|known| known.changed_ns == object.changed_ns && known.at <= self.since);
         if ended && !unchanged {
             return Identity::Refused(format!("{path} had ended before it could be compared"));
         }
@@ -300,7 +307,9 @@ impl Running {
 fn owner(proof: &Proof, program: &Program) -> Result<Package, String> {
     let path = lossy(&proof.path);
     match &proof.verdict {
-        Verdict::Proved { package } if program.packages.contains(&package.name.as_str()) => Ok(package.clone()),
+        Verdict::Proved { package } if program.packages.contains(&package.name.as_str()) => {
+            Ok(package.clone())
+        }
         Verdict::Proved { package } => Err(format!("{path} is of package {}", package.name)),
         Verdict::Modified { package, .. } => {
             Err(format!("{path} is not what package {} says it is", package.name))

@@ -54,7 +54,9 @@ pub(super) fn all_of(unit: &Effective) -> Vec<Vec<u8>> {
             found.push(path.clone());
         }
     }
-    found.extend(of_unit(unit).into_iter().filter(|path| !unit.commands.iter().any(|run| run.command.path == *path)));
+    found.extend(
+        of_unit(unit).into_iter().filter(|path| !unit.commands.iter().any(|run| run.command.path == *path)),
+    );
     found.truncate(PROVED_MAX);
     found
 }

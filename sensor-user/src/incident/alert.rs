@@ -2,8 +2,8 @@
 
 use crate::detect::rule::{Rule, Severity, Technique};
 use crate::detect::rules::of_signal;
-use crate::incident::proving::Told;
 pub use crate::detect::score::Reason;
+use crate::incident::proving::Told;
 use crate::lineage::actor::Actor;
 use crate::subject::container::service::ContainerService;
 use crate::subject::service::{File, Unit};

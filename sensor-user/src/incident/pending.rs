@@ -219,8 +219,13 @@ impl Pending {
                 entry.ask_at = now;
             }
             let overdue = now >= entry.since + DEADLINE_NS;
-            let known =
-                Known { proofs: &entry.proofs, standing: &standing, settled: entry.settled, overdue, distrusted };
+            let known = Known {
+                proofs: &entry.proofs,
+                standing: &standing,
+                settled: entry.settled,
+                overdue,
+                distrusted,
+            };
             if let Some((told, reasons)) = judge(&entry.incident, &known) {
                 judged.push((*key, told, reasons));
             }

@@ -11,7 +11,8 @@ use crate::event::proof::Proof;
 use crate::proof::package::{Manager, Package, Verdict};
 
 /// Where packages put programs. One that is missing there is another package's, which is not installed: units name such.
-const PACKAGED: [&[u8]; 6] = [b"/usr/bin/", b"/usr/sbin/", b"/usr/lib/", b"/bin/", b"/sbin/", b"/usr/libexec/"];
+const PACKAGED: [&[u8]; 6] =
+    [b"/usr/bin/", b"/usr/sbin/", b"/usr/lib/", b"/bin/", b"/sbin/", b"/usr/libexec/"];
 
 /// How a change stands to known software.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -32,8 +33,7 @@ pub enum Outcome {
 
 impl Outcome {
     /// All of them, in the order of their figures.
-    pub const ALL: [Self; 5] =
-        [Self::Proved, Self::Doubted, Self::Unproved, Self::Imitated, Self::Overdue];
+    pub const ALL: [Self; 5] = [Self::Proved, Self::Doubted, Self::Unproved, Self::Imitated, Self::Overdue];
 
     /// For metrics.
     pub fn name(self) -> &'static str {
@@ -103,7 +103,10 @@ pub(super) fn judge(incident: &Incident, known: &Known<'_>) -> Option<(Told, Vec
         Identity::Refused(why) => {
             told.outcome = Outcome::Imitated;
             told.package = None;
-            return Some((told, vec![(10, format!("what made it is called a package manager and is not proved one: {why}"))]));
+            return Some((
+                told,
+                vec![(10, format!("what made it is called a package manager and is not proved one: {why}"))],
+            ));
         }
         Identity::Proved(package) => Some(package),
     };
@@ -152,7 +155,9 @@ fn by_whom(manager: &Package, told: &Told) -> String {
         None => script.clone(),
     });
     match script {
-        Some(script) => format!("maintainer script {script} made it, run by {} {}", manager.name, manager.version),
+        Some(script) => {
+            format!("maintainer script {script} made it, run by {} {}", manager.name, manager.version)
+        }
         None => format!("{} {} had it made", manager.name, manager.version),
     }
 }
@@ -181,10 +186,9 @@ struct Unexplained {
 /// The package that accounts for what is there.
 fn explained(proof: &Proof, removal: bool) -> Result<Package, Unexplained> {
     if proof.object.is_none() && removal {
-        return owner(proof).cloned().ok_or_else(|| Unexplained {
-            why: "it was of no package".to_owned(),
-            last: true,
-        });
+        return owner(proof)
+            .cloned()
+            .ok_or_else(|| Unexplained { why: "it was of no package".to_owned(), last: true });
     }
     if let Verdict::Proved { package } = &proof.verdict {
         return Ok(package.clone());
@@ -204,16 +208,19 @@ fn explained(proof: &Proof, removal: bool) -> Result<Package, Unexplained> {
 
 fn unexplained(verdict: &Verdict, what: &str) -> Unexplained {
     let (why, last) = match verdict {
-        Verdict::Modified { package, config: true } => {
-            (format!("{what} is not configuration as package {} {} has it", package.name, package.version), false)
-        }
+        Verdict::Modified { package, config: true } => (
+            format!("{what} is not configuration as package {} {} has it", package.name, package.version),
+            false,
+        ),
         Verdict::Modified { package, .. } => {
             (format!("{what} is not what package {} {} says it is", package.name, package.version), false)
         }
         Verdict::Claimed { package } => {
             (format!("package {} {} does not say what {what} must be", package.name, package.version), false)
         }
-        Verdict::Unknown { reason } => (format!("nobody can say of which package {what} is: {reason}"), false),
+        Verdict::Unknown { reason } => {
+            (format!("nobody can say of which package {what} is: {reason}"), false)
+        }
         Verdict::Proved { .. } | Verdict::Unowned => (format!("{what} is of no package"), true),
     };
     Unexplained { why, last }
@@ -237,7 +244,8 @@ fn doubts(incident: &Incident, proofs: &BTreeMap<Vec<u8>, Proof>) -> Vec<(i8, St
     let told = finding.doubts.iter().map(|why| (0, why.clone()));
     let programs = finding.programs.iter().filter_map(|path| {
         let proof = proofs.get(path)?;
-        let accounted = |verdict: &Verdict| matches!(verdict, Verdict::Proved { .. } | Verdict::Claimed { .. });
+        let accounted =
+            |verdict: &Verdict| matches!(verdict, Verdict::Proved { .. } | Verdict::Claimed { .. });
         if accounted(&proof.verdict) || proof.end.as_ref().is_some_and(|end| accounted(&end.verdict)) {
             return None;
         }

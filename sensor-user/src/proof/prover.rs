@@ -63,7 +63,8 @@ impl Prover {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         if waiting.len() >= QUESTIONS_MAX {
             self.refused += 1;
-        } else if waiting.insert((id, paths.clone())) && self.questions.send(Question { id, paths }).is_err() {
+        } else if waiting.insert((id, paths.clone())) && self.questions.send(Question { id, paths }).is_err()
+        {
             self.refused += 1;
         }
     }
@@ -101,10 +102,7 @@ fn work(
         for (question, former) in questions.into_iter().zip(former) {
             let looked = |(path, former): (&Vec<u8>, _)| Proof { former, ..databases.look(path) };
             let proofs = question.paths.iter().zip(former).map(looked).collect();
-            waiting
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .remove(&(question.id, question.paths));
+            waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&(question.id, question.paths));
             if answers.blocking_send(Proofs { id: question.id, proofs }).is_err() {
                 return;
             }
