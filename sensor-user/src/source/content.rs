@@ -55,7 +55,7 @@ impl Root {
     }
 
     /// A descriptor that only names the object: taking it opens nothing, so no FIFO or device notices.
-    fn locate(&self, path: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
+    pub(super) fn locate(&self, path: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
         let below: &[u8] = path.strip_prefix(b"/").filter(|rest| !rest.is_empty()).unwrap_or(b".");
         // Absolute targets and `..` stay below the root, as they do for PID 1 (openat2(2)).
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
@@ -153,7 +153,7 @@ fn open_found(object: BorrowedFd<'_>, stat: &Stat) -> Result<Found, Errno> {
 }
 
 /// The same object, opened: by its descriptor, so that it cannot be exchanged in between.
-fn reopen(object: BorrowedFd<'_>, flags: OFlags) -> Result<OwnedFd, Errno> {
+pub(super) fn reopen(object: BorrowedFd<'_>, flags: OFlags) -> Result<OwnedFd, Errno> {
     use std::os::fd::AsRawFd;
     let path = format!("/proc/self/fd/{}", object.as_raw_fd());
     rustix::fs::open(path, flags | OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())
