@@ -126,7 +126,14 @@ pub(super) fn judge(incident: &Incident, known: &Known<'_>) -> Option<(Told, Vec
     let by = by_whom(manager, &told);
     let why = match explained(proof, finding.event_type == "deletion") {
         Ok(package) => {
-            let doubts = doubts(incident, known.proofs);
+            let programs = foreign_programs(incident, known.proofs);
+            // A program may be of a package whose turn is still to come.
+            if finding.doubts.is_empty() && !programs.is_empty() && !known.settled && !known.overdue {
+                return None;
+            }
+            // What is suspicious is among the reasons already.
+            let doubts: Vec<(i8, String)> =
+                finding.doubts.iter().map(|why| (0, why.clone())).chain(programs).collect();
             let is = is_what(proof, &package);
             told.package = Some(package);
             if doubts.is_empty() {
@@ -237,22 +244,20 @@ fn is_what(proof: &Proof, package: &Package) -> String {
     }
 }
 
-/// What no package excuses: what is hardly ever in sound units, and programs that no package accounts for.
-fn doubts(incident: &Incident, proofs: &BTreeMap<Vec<u8>, Proof>) -> Vec<(i8, String)> {
-    let finding = &incident.finding;
-    // What is suspicious is among the reasons already.
-    let told = finding.doubts.iter().map(|why| (0, why.clone()));
-    let programs = finding.programs.iter().filter_map(|path| {
+/// Programs that no package accounts for, among those that a unit runs.
+fn foreign_programs(incident: &Incident, proofs: &BTreeMap<Vec<u8>, Proof>) -> Vec<(i8, String)> {
+    let foreign = |path: &Vec<u8>| {
         let proof = proofs.get(path)?;
         let accounted =
             |verdict: &Verdict| matches!(verdict, Verdict::Proved { .. } | Verdict::Claimed { .. });
         if accounted(&proof.verdict) || proof.end.as_ref().is_some_and(|end| accounted(&end.verdict)) {
             return None;
         }
+        let packaged = PACKAGED.iter().any(|at| path.starts_with(at));
         let path = lossy(path);
         match (&proof.object, &proof.verdict) {
-            (None, _) if PACKAGED.iter().any(|at| path.as_bytes().starts_with(at)) => None,
-            (None, _) => Some((10, format!("it runs {path}, which is not there and of no package"))),
+            (None, _) if packaged => None,
+            (None, _) => Some((10, format!("it runs {path}, which is not there"))),
             (_, Verdict::Modified { package, config: false }) => {
                 Some((15, format!("it runs {path}, which is not what package {} says it is", package.name)))
             }
@@ -260,6 +265,6 @@ fn doubts(incident: &Incident, proofs: &BTreeMap<Vec<u8>, Proof>) -> Vec<(i8, St
             (_, Verdict::Modified { .. }) => None,
             _ => Some((15, format!("it runs {path}, which is of no package"))),
         }
-    });
-    told.chain(programs).collect()
+    };
+    incident.finding.programs.iter().filter_map(foreign).collect()
 }

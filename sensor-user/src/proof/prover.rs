@@ -9,7 +9,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::mpsc;
 
-use crate::event::proof::{Proof, Proofs};
+use super::package::{Package, Packages, Verdict};
+use crate::event::proof::{End, Object, Proof, Proofs};
+use crate::source::snapshot::kernel_device;
 
 /// Questions that wait at most; more are refused and counted. The pipeline asks again by itself.
 const QUESTIONS_MAX: usize = 256;
@@ -17,13 +19,45 @@ const QUESTIONS_MAX: usize = 256;
 const ANSWERS_MAX: usize = 64;
 
 /// What answers.
-pub trait Databases: Send + 'static {
+pub trait Databases {
     /// Whose paths these are by what was read last; what is not owned is left out.
-    fn former(&mut self, path: &[u8]) -> Option<crate::proof::package::Package>;
+    fn former(&mut self, path: &[u8]) -> Option<Package>;
     /// Reads again what has changed.
     fn refresh(&mut self);
     /// What is at a path, and what the databases say of it.
     fn look(&mut self, path: &[u8]) -> Proof;
+}
+
+impl Databases for Packages {
+    fn former(&mut self, path: &[u8]) -> Option<Package> {
+        self.claims(path).into_iter().next().map(|claim| claim.package)
+    }
+
+    fn refresh(&mut self) {
+        let _changed = Self::refresh(self);
+    }
+
+    fn look(&mut self, path: &[u8]) -> Proof {
+        let checked = self.check(path);
+        let mut verdict = checked.proof(path);
+        // dpkg's books have its scripts, but as nobody's files.
+        if verdict == Verdict::Unowned {
+            let script = self.script(path).and_then(|script| script.package);
+            verdict = script.map_or(verdict, |package| Verdict::Claimed { package });
+        }
+        Proof {
+            path: path.to_vec(),
+            verdict,
+            former: None,
+            object: checked.object.map(|object| Object {
+                device: kernel_device(object.device),
+                inode: object.inode,
+                changed_ns: object.changed_ns,
+                sha256: object.sha256,
+            }),
+            end: checked.end.map(|end| End { path: end.path, verdict: end.checked.verdict }),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -43,18 +77,18 @@ pub struct Prover {
 }
 
 impl Prover {
-    /// Starts it.
+    /// Starts it; it opens the databases itself.
     ///
     /// # Errors
     /// Where the system has no thread to give.
-    pub fn new(databases: impl Databases) -> std::io::Result<Self> {
+    pub fn new<D: Databases>(open: impl FnOnce() -> D + Send + 'static) -> std::io::Result<Self> {
         let (questions, asked) = channel();
         let (sender, answers) = mpsc::channel(ANSWERS_MAX);
         let waiting = Arc::new(Mutex::new(HashSet::new()));
         let shared = Arc::clone(&waiting);
         std::thread::Builder::new()
             .name("svcsensor-proof".into())
-            .spawn(move || work(databases, &asked, &sender, &shared))?;
+            .spawn(move || work(open(), &asked, &sender, &shared))?;
         Ok(Self { questions, answers, waiting, refused: 0 })
     }
 
