@@ -15,7 +15,10 @@ use crate::event::decode::{DecodeError, Event, UserRecord, decode};
 use crate::event::path::until_nul;
 use crate::incident::alert::Alert;
 use crate::incident::collapse::Collapse;
+use crate::incident::held::Incident;
 use crate::incident::pending::Outcomes;
+use crate::incident::proving::Outcome;
+use crate::lineage::actor::Actor;
 use crate::lineage::{self, Lineage};
 use crate::subject::stream::StreamStats;
 
@@ -254,6 +257,9 @@ impl Pipeline {
                 let transaction = self.detector.transaction(finding.who.as_ref(), requester, &self.lineage);
                 finding.transaction = transaction.map(Box::new);
             }
+            if finding.rule.id == rules::PACKAGE_DATABASE_EDITED.id && finding.transaction.is_none() {
+                self.detector.distrust(&finding.subject, edited(&actor));
+            }
             finding.awaits_identity = self.detector.await_identity(&actor, self.now, &self.lineage);
             self.collapse.add(finding, actor, reasons, self.now, out);
         }
@@ -275,6 +281,13 @@ impl Pipeline {
             &mut ready,
             &mut wants,
         );
+        // A package manager's own books are its own to write.
+        let books = |incident: &Incident| incident.finding.rule.id == rules::PACKAGE_DATABASE_EDITED.id;
+        let outcome = |incident: &Incident| incident.proof.as_ref().map(|proof| proof.outcome);
+        ready.retain(|incident| !books(incident) || outcome(incident) != Some(Outcome::Proved));
+        for incident in ready.iter().filter(|incident| books(incident)) {
+            self.detector.distrust(&incident.finding.subject, edited(&incident.actor));
+        }
         self.collapse.tell_proved(ready, self.now, out);
         self.detector.want_all(wants);
     }
@@ -364,6 +377,12 @@ impl Pipeline {
             ],
         }
     }
+}
+
+/// Who has edited a package database.
+fn edited(actor: &Actor) -> String {
+    let process = &actor.process;
+    format!("{} (pid {}) edited it", process.name, process.pid)
 }
 
 #[cfg(test)]

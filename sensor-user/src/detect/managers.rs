@@ -256,9 +256,16 @@ impl Detector {
         &self.managers.distrusted
     }
 
-    /// Whether a process is itself a package manager, by its file.
-    pub(super) fn is_package_manager(&self, handle: Handle, lineage: &Lineage) -> bool {
-        self.transaction_of(handle, lineage).is_some_and(|own| {
+    /// From now on a package database proves nothing.
+    pub fn distrust(&mut self, path: &str, why: String) {
+        if let Some(manager) = manager_of(path) {
+            self.managers.distrusted.entry(manager).or_insert(why);
+        }
+    }
+
+    /// Whether the process is itself a package manager, by its file.
+    pub(super) fn is_packagers(&self, who: Option<Who>, lineage: &Lineage) -> bool {
+        who.and_then(|who| self.transaction_of(who.handle, lineage)).is_some_and(|own| {
             own.direct && matches!(self.standing(&own, lineage).identity, Identity::Proved(_))
         })
     }
@@ -341,4 +348,44 @@ fn script_of(image: &Image<'_>) -> Option<Vec<u8>> {
             || rpm.is_some_and(|name| !name.contains(&b'/'))
     };
     std::iter::once(image.filename).chain(image.arguments()).find(is_script).map(<[u8]>::to_vec)
+}
+
+/// Whose database a path is in.
+fn manager_of(path: &str) -> Option<Manager> {
+    const ROOTS: [(&str, Manager); 4] = [
+        ("/var/lib/dpkg/", Manager::Dpkg),
+        ("/var/lib/rpm/", Manager::Rpm),
+        ("/usr/lib/sysimage/rpm/", Manager::Rpm),
+        ("/var/lib/pacman/", Manager::Pacman),
+    ];
+    let known = ROOTS.iter().find(|(root, _)| path.starts_with(root)).map(|(_, manager)| *manager);
+    known.or_else(|| path.contains("/apk/db/").then_some(Manager::Apk))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_says_whose_database_it_is() {
+        assert_eq!(manager_of("/var/lib/dpkg/status"), Some(Manager::Dpkg));
+        assert_eq!(manager_of("/usr/lib/apk/db/installed"), Some(Manager::Apk));
+        assert_eq!(manager_of("/etc/passwd"), None);
+    }
+
+    #[test]
+    fn maintainer_scripts_are_known_by_their_place() {
+        let of = |filename: &str, args: &[&str]| {
+            let args: Vec<u8> = args.iter().flat_map(|arg| [arg.as_bytes(), b"\0"].concat()).collect();
+            let image = Image { filename: filename.as_bytes(), args: &args, ..Image::default() };
+            script_of(&image).map(|path| String::from_utf8(path).expect("text"))
+        };
+        let script = "/var/lib/dpkg/info/at.postinst";
+        assert_eq!(of(script, &["/bin/sh", script, "configure"]).as_deref(), Some(script));
+        let frontend = "/usr/share/debconf/frontend";
+        assert_eq!(of(frontend, &["perl", frontend, script, "configure"]).as_deref(), Some(script));
+        assert_eq!(of("/var/lib/dpkg/tmp.ci/preinst", &[]).as_deref(), Some("/var/lib/dpkg/tmp.ci/preinst"));
+        assert_eq!(of("/bin/sh", &["sh", "/var/lib/dpkg/info/../x/at.postinst"]), None);
+        assert_eq!(of("/tmp/at.postinst", &["sh"]), None);
+    }
 }

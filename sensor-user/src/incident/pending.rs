@@ -239,9 +239,13 @@ impl Pending {
         self.due = self.entries.values().map(|entry| entry.ask_at.min(entry.since + DEADLINE_NS)).min();
     }
 
+    /// What is due soon is asked about with what is due now.
     fn ask(&mut self, now: u64, wants: &mut Vec<Want>) {
+        if self.entries.values().all(|entry| entry.ask_at > now) {
+            return;
+        }
         let mut questions: BTreeMap<bool, (u64, BTreeSet<Vec<u8>>)> = BTreeMap::new();
-        for entry in self.entries.values_mut().filter(|entry| entry.ask_at <= now) {
+        for entry in self.entries.values_mut().filter(|entry| entry.ask_at <= now + FIRST_NS) {
             let own: BTreeSet<Vec<u8>> = entry.paths().collect();
             let (id, paths) = questions.entry(entry.ended).or_default();
             if *id != 0 && paths.union(&own).count() > PATHS_MAX {

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::held::Incident;
 use crate::detect::managers::{Identity, Standing};
+use crate::detect::rules;
 use crate::event::path::lossy;
 use crate::event::proof::Proof;
 use crate::proof::package::{Manager, Package, Verdict};
@@ -110,6 +111,17 @@ pub(super) fn judge(incident: &Incident, known: &Known<'_>) -> Option<(Told, Vec
         }
         Identity::Proved(package) => Some(package),
     };
+    if finding.rule.id == rules::PACKAGE_DATABASE_EDITED.id {
+        if let Some(manager) = manager.filter(|_| transaction.direct) {
+            told.outcome = Outcome::Proved;
+            return Some((told, vec![(0, format!("{} wrote its own database", manager.name))]));
+        }
+        let text = match manager {
+            Some(manager) => by_whom(manager, &told),
+            None => "it was not found out in time whether a package manager did it".to_owned(),
+        };
+        return Some((told, vec![(0, text)]));
+    }
     let (Some(manager), Some(proof)) = (manager, proof) else {
         if !known.overdue {
             return None;

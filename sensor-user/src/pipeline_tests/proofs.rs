@@ -246,6 +246,10 @@ fn a_packages_unit_that_runs_what_no_package_has_is_raised() {
         machine.files.insert(UNIT.into(), text_file("[Service]\nExecStart=/usr/sbin/atd -f\n"));
         machine.unpack(dpkg, "atd.service");
         machine.wait(SECOND);
+        // A program may be of a package whose turn is still to come.
+        assert_eq!(machine.out.is_empty(), expected == Outcome::Doubted);
+        machine.exit(dpkg);
+        machine.wait(SECOND);
         assert_eq!(outcome(&machine.one()), expected);
     }
 }
@@ -307,4 +311,81 @@ fn a_flood_is_bounded_and_nothing_of_it_is_dropped() {
     assert!(early > 0, "what finds no room is told at once");
     machine.pipeline.drain(&mut machine.out);
     assert_eq!(early + machine.alerts().len(), 6000);
+}
+
+const DATABASE: u32 = 97;
+
+/// A machine on which dpkg's database is watched.
+fn with_database() -> Machine {
+    let mut machine = Machine::new();
+    let class = Some(WatchClass::PackageDatabase);
+    machine.user(kind::WATCH, &Watch { watch: DATABASE, path: "/var/lib/dpkg".into(), class, owner: None });
+    machine
+}
+
+#[test]
+fn dpkg_writes_its_own_database_unsaid() {
+    let mut machine = with_database();
+    let dpkg = machine.dpkg();
+    machine.rename(dpkg, (DATABASE, "tmp.ci/md5sums"), (DATABASE, "info/at.md5sums"));
+    machine.rename(dpkg, (DATABASE, "status-new"), (DATABASE, "status"));
+    machine.file(kind::FILE_UNLINK, dpkg, DATABASE, "info/at.list");
+    machine.wait(20 * SECOND);
+    assert!(machine.rules().is_empty());
+    let quiet = machine.pipeline.stats().quiet;
+    assert_eq!(quiet[crate::detect::quiet::Quiet::PackageDatabase as usize], 3);
+}
+
+#[test]
+fn dpkg_is_not_told_before_it_could_be_compared() {
+    let mut machine = with_database();
+    machine.answers = false;
+    let dpkg = machine.dpkg();
+    machine.rename(dpkg, (DATABASE, "tmp.ci/md5sums"), (DATABASE, "info/at.md5sums"));
+    machine.answers = true;
+    machine.tick(MS);
+    machine.wait(20 * SECOND);
+    assert!(machine.rules().is_empty());
+    machine.says(UNIT, proved("at"));
+    machine.unpack(dpkg, "atd.service");
+    machine.wait(SECOND);
+    assert_eq!(outcome(&machine.one()), Outcome::Proved, "and its database is trusted");
+}
+
+#[test]
+fn an_edited_database_proves_nothing_any_more() {
+    let mut machine = with_database();
+    machine.write(shell(), DATABASE, "info/at.md5sums");
+    machine.wait(300 * MS);
+    let edited = machine.one();
+    assert_eq!((edited.rule.id, edited.severity), ("package.database.edited", Severity::High));
+    let dpkg = machine.dpkg();
+    machine.says(UNIT, proved("at"));
+    machine.unpack(dpkg, "atd.service");
+    machine.wait(SECOND);
+    let alert = machine.one();
+    assert_eq!(outcome(&alert), Outcome::Unproved);
+    assert!(
+        reasons(&alert).contains("the package database proves nothing any more: bash (pid 812) edited it"),
+        "{}",
+        reasons(&alert)
+    );
+}
+
+#[test]
+fn what_a_maintainer_script_or_a_copy_of_dpkg_edits_is_told_as_well() {
+    for copied in [true, false] {
+        let mut machine = with_database();
+        let task = if copied {
+            let task = machine.fork(shell(), 901);
+            machine.exec(task, "/tmp/dpkg", 4711, &["dpkg", "--install", "x.deb"]);
+            task
+        } else {
+            let dpkg = machine.dpkg();
+            machine.postinst(dpkg, 910)
+        };
+        machine.rename(task, (DATABASE, "status-new"), (DATABASE, "status"));
+        machine.wait(300 * MS);
+        assert_eq!(machine.rules(), ["package.database.edited"]);
+    }
 }

@@ -116,6 +116,9 @@ impl Detector {
         }
         let Some(path) = host_path(case) else { return };
         // An engine's database is no text.
+        if case.class == WatchClass::PackageDatabase {
+            return;
+        }
         if case.class == WatchClass::EngineState && Book::of(path).is_none() {
             return;
         }
