@@ -84,6 +84,8 @@ pub mod kind {
     pub const FILE_CONTENT: u16 = 73;
     /// All files of a survey were told.
     pub const SURVEYED: u16 = 74;
+    /// What package databases say of paths: asked for by the pipeline.
+    pub const PROOF: u16 = 75;
 
     /// The name of a kind for metrics and messages; `None` where there is no such kind.
     #[must_use]
@@ -122,6 +124,7 @@ pub mod kind {
             TOOLS => "tools",
             FILE_CONTENT => "file_content",
             SURVEYED => "surveyed",
+            PROOF => "proof",
             _ => return None,
         })
     }

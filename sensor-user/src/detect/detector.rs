@@ -13,6 +13,7 @@ use super::engine::Engines;
 use super::file::{AWAITED_MAX, Awaiting, DIRECTORIES_MAX, Looked, Merges};
 use super::finding::{Finding, Who};
 use super::follow::{FOLLOWED_MAX, Followed};
+use super::managers::Managers;
 use super::memory::{Echoes, Excused, Recent};
 use super::mounts::Mounts;
 use super::programs::{self, Running};
@@ -85,6 +86,8 @@ pub struct Detector {
     pub(super) books: Books,
     /// Configuration of kubelets that run, by its path.
     pub(super) kubelet_configs: Recent<Vec<u8>, ()>,
+    /// Package managers at work.
+    pub(super) managers: Managers,
     /// Mounts on what is watched.
     pub(super) mounts: Mounts,
     /// For putting units together.
@@ -131,6 +134,7 @@ impl Default for Detector {
             books: Books::default(),
             merges: Merges::default(),
             kubelet_configs: Recent::new(KUBELETS_MAX),
+            managers: Managers::default(),
             mounts: Mounts::default(),
             budget: Budget::default(),
             wants: Vec::new(),

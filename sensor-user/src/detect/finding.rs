@@ -2,6 +2,7 @@
 
 use sensor_common::record::TaskContext;
 
+use super::managers::Transaction;
 use super::rule::{Rule, Technique};
 use super::score::Reason;
 use crate::lineage::actor::Requester;
@@ -69,6 +70,12 @@ pub struct Finding {
     pub completes: Option<String>,
     /// How many things it counts: lost records.
     pub quantity: u64,
+    /// What may be a package manager's transaction: then it is held until its proof is had.
+    pub transaction: Option<Box<Transaction>>,
+    /// Programs that the unit runs: proof of the unit asks whose they are.
+    pub programs: Vec<Vec<u8>>,
+    /// What about it has no place in sound software, so that no package excuses it ([`super::units::tell`]).
+    pub doubts: Vec<String>,
 }
 
 impl Finding {
@@ -93,6 +100,9 @@ impl Finding {
             awaits_identity: false,
             completes: None,
             quantity: 1,
+            transaction: None,
+            programs: Vec::new(),
+            doubts: Vec::new(),
         }
     }
 

@@ -13,6 +13,7 @@ pub mod exec;
 pub mod file;
 pub mod finding;
 pub mod follow;
+pub mod managers;
 mod mounts;
 mod programs;
 pub mod quiet;

@@ -12,6 +12,7 @@ use zerocopy::FromBytes;
 
 use super::content::{FileContent, Surveyed};
 use super::path::PathView;
+use super::proof::Proofs;
 use super::user::{CgroupSnapshot, FileFound, Host, Loss, ProcessSnapshot, Tools, Users, Watch};
 
 /// Longest record of the kernel's, in bytes: what a [`Span`] can address.
@@ -142,6 +143,8 @@ pub enum UserRecord {
     FileContent(FileContent),
     /// `SURVEYED`.
     Surveyed(Surveyed),
+    /// `PROOF`.
+    Proof(Proofs),
 }
 
 /// Why bytes are no record.
@@ -340,6 +343,7 @@ impl<'a> Body<'a> {
             kind::TOOLS => UserRecord::Tools(self.json()?),
             kind::FILE_CONTENT => UserRecord::FileContent(self.json()?),
             kind::SURVEYED => UserRecord::Surveyed(self.json()?),
+            kind::PROOF => UserRecord::Proof(self.json()?),
             other => return Err(DecodeError::UnknownKind { kind: other }),
         })
     }

@@ -4,4 +4,5 @@ pub mod content;
 pub mod decode;
 pub mod encode;
 pub mod path;
+pub mod proof;
 pub mod user;

@@ -3,6 +3,7 @@
 use crate::detect::rule::{Rule, Severity, Technique};
 use crate::detect::rules::of_signal;
 pub use crate::detect::score::Reason;
+use crate::incident::proving::Told;
 use crate::lineage::actor::Actor;
 use crate::subject::container::service::ContainerService;
 use crate::subject::service::{File, Unit};
@@ -43,6 +44,8 @@ pub struct Alert {
     pub unit: Option<Unit>,
     /// The container service, where that is the subject.
     pub container_service: Option<ContainerService>,
+    /// How it stands to known software; `None` where nothing spoke for a package manager.
+    pub proof: Option<Box<Told>>,
     /// The machine.
     pub host: HostInfo,
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::HOLD_NS;
 use super::alert::Reason;
+use super::proving::Told;
 use super::weight::weight;
 use crate::detect::finding::{Finding, Phase};
 use crate::detect::rules;
@@ -20,6 +21,8 @@ pub struct Incident {
     pub reasons: Vec<Reason>,
     /// What was seen, oldest first, each once.
     pub actions: Vec<&'static str>,
+    /// What proof has come to.
+    pub proof: Option<Box<Told>>,
     /// It is complete but for who its container is.
     waits_for_identity: bool,
 }
@@ -28,7 +31,7 @@ impl Incident {
     /// Of one record.
     pub fn new(finding: Finding, actor: Actor, reasons: Vec<Reason>) -> Self {
         let actions = vec![finding.action];
-        Self { finding, actor, reasons, actions, waits_for_identity: false }
+        Self { finding, actor, reasons, actions, proof: None, waits_for_identity: false }
     }
 
     /// Names the containers of this id. Whether there is one.
@@ -102,6 +105,15 @@ impl Incident {
         if self.finding.also.is_empty() {
             self.finding.also = later.also;
         }
+        if self.finding.transaction.is_none() {
+            self.finding.transaction = later.transaction;
+        }
+        if !later.programs.is_empty() {
+            self.finding.programs = later.programs;
+        }
+        let new = later.doubts.into_iter().filter(|doubt| !self.finding.doubts.contains(doubt));
+        let new: Vec<String> = new.collect();
+        self.finding.doubts.extend(new);
         // A file that is being created has no identity yet.
         if let (Some(known), Some(file)) = (&mut self.finding.file, later.file) {
             let other_path = known.other_path.take().or_else(|| file.other_path.clone());

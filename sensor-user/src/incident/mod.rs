@@ -9,6 +9,8 @@ pub mod alert;
 pub mod collapse;
 pub mod held;
 mod identity;
+pub mod pending;
+pub mod proving;
 pub mod summary;
 mod weight;
 

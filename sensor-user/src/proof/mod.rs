@@ -4,3 +4,4 @@
 
 pub mod inventory;
 pub mod package;
+pub mod prover;

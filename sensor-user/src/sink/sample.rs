@@ -127,6 +127,7 @@ pub(crate) fn unit_written() -> Alert {
             ..Unit::new("evil.service", UnitPart::Fragment, Scope::System)
         }),
         container_service: None,
+        proof: None,
         host: host(),
     }
 }
@@ -205,6 +206,7 @@ pub(crate) fn bare() -> Alert {
         },
         file: None,
         unit: None,
+        proof: None,
         host: HostInfo { machine_id: String::new(), ..host() },
         ..unit_written()
     }

@@ -10,7 +10,7 @@ use sensor_common::record::{counter, kind};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::MissedTickBehavior;
 
-use super::contents::{self, Contents};
+use super::contents::Contents;
 use super::files::Files;
 use super::stream::Stream;
 use super::watching::{Marks, Watching};
@@ -20,6 +20,7 @@ use crate::config::{self, Config};
 use crate::detect::rules::RULES;
 use crate::event::decode::DecodeError;
 use crate::event::user::{Host, Loss};
+use crate::incident::proving::Outcome;
 use crate::metrics::health::Health;
 use crate::metrics::server::{self, Bounds};
 use crate::metrics::{Metrics, TableUse};
@@ -195,7 +196,7 @@ impl Daemon {
                 _ = signals.reload.recv() => self.reload(args, levels),
                 _ = figures.tick() => self.bring_figures_up_to_date(),
                 () = tokio::time::sleep_until(walk_at.into()) => self.walk()?,
-                answer = self.contents.answer() => contents::tell(&answer, &mut self.stream),
+                answered = self.contents.answer() => answered.tell(&mut self.stream),
                 // A flood must starve neither what stands above, nor the metrics server.
                 () = tokio::task::yield_now(), if more => {}
                 woken = self.files.woken() => woken.context("cannot wait for file events")?,
@@ -381,6 +382,7 @@ impl Daemon {
             ("evicted", streams.evicted),
             ("unmatched", streams.unmatched),
         ]);
+        self.metrics.set_proofs(Outcome::ALL.map(Outcome::name).into_iter().zip(stats.proofs));
         let lost = |index| self.counters.get(&index, 0).unwrap_or(0);
         self.metrics.set_watch_limits_hit(lost(counter::WALK_CUT), lost(counter::WATCH_FULL));
         for (hook, misses) in self.loaded.recursion_misses() {

@@ -31,7 +31,7 @@ pub static RECORDS_LOST: Rule = Rule {
 };
 
 /// Every rule.
-pub static RULES: [&Rule; 75] = [
+pub static RULES: [&Rule; 76] = [
     &UNIT_WRITTEN,
     &UNIT_ENABLED,
     &UNIT_LINKED,
@@ -72,6 +72,7 @@ pub static RULES: [&Rule; 75] = [
     &SUPERSERVER_WRITTEN,
     &PACKAGE_HOOK_WRITTEN,
     &MAINTAINER_SCRIPT_WRITTEN,
+    &PACKAGE_DATABASE_EDITED,
     &EVENT_HOOK_WRITTEN,
     &SCHEDULE_JOB_WRITTEN,
     &KERNEL_MODULES_CONFIGURED,
