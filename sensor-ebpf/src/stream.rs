@@ -186,7 +186,8 @@ fn chunk(from: u64, room: u64) -> u64 {
             b'\r' if pair[1] == b'\n' && size != 0 => return forgotten_wide(size + digits as u64 + 4),
             _ => return 0,
         };
-        size = size << 4 | digit as u64;
+        // Else the verifier would follow each row of kinds of digits to its end.
+        size = forgotten_wide(size << 4 | digit as u64);
     }
     0
 }

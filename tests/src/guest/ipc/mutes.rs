@@ -165,7 +165,7 @@ pub fn short(scene: &mut Scene<'_>) -> Result<()> {
     let head = collect(scene, 1)?[0].record;
     let expires = run::boottime_ns()? + LONG;
     let mute = |until, mode| Mute { since: head.since, until, expires, mode, reserved: 0 };
-    scene.sensor.mutes.mute(head.connection, mute(4_000_000, LENGTH))?;
+    scene.sensor.mutes.mute(head.connection, mute(9_000_000, LENGTH))?;
     let data = vec![b'x'; 4_000_000];
     let sent = send_with(client.as_raw_fd(), &data, 0)?;
     ensure!((1..4_000_000).contains(&sent), "{sent} bytes were taken");
