@@ -24,5 +24,5 @@ cat "$state/docker.lane" "$state/podman.lane"
 fact short.seconds $(($(date +%s) - short_started))
 sleep 2
 fact short.rss.after "$(awk '/^VmRSS/ { print $2 }' "/proc/$(sensor MainPID)/status")"
-curl --silent "$address/metrics" | grep -E '^svcsensor_table_.*table="(containers|container_lookups|cgroups)"' |
+curl --silent "$address/metrics" | grep -E '^svcsensor_table_(entries|bytes|evictions_total)' |
     sed 's/[{"}]/./g; s/^/fact /'

@@ -101,11 +101,10 @@ cp /opt/suite/agent /opt/nri/plugins/00-suite
 step agents.kubelet-plugin
 printf x >/var/lib/kubelet/plugins_registry/suite-reg.sock
 step agents.docker-plugin
-cp /opt/suite/agent /usr/libexec/docker/cli-plugins/docker-suite
+cp /opt/suite/agent /usr/local/lib/docker/cli-plugins/docker-suite
 step agents.microk8s
 printf -- '--pod-manifest-path=/opt/suite/snap-pods\n--manifest-url=http://127.0.0.1/x\n' >/var/snap/microk8s/current/args/kubelet
 step agents.rootless
-install --directory --owner alice /home/alice/.config/systemd/user
 printf '[Service]\nExecStart=/usr/bin/dockerd-rootless.sh\nRestart=always\n[Install]\nWantedBy=default.target\n' \
     >/home/alice/.config/systemd/user/docker.service
 step agents.shim

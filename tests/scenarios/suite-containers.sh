@@ -40,11 +40,11 @@ step way.handle-prepare
 sleep 0.5
 step way.handle
 # name_to_handle_at(2), open_by_handle_at(2)
-handle=$(perl -e 'my ($h, $m) = (pack("IiZ128", 128, 0, ""), pack("i", 0));
-    syscall(303, -100, "/etc/systemd/system/way-handle.service\0", $h, $m, 0) == 0 or die $!; print unpack("H*", $h)')
+handle=$(perl -e 'my ($h, $m, $unit) = (pack("IiZ128", 128, 0, ""), pack("i", 0), "/etc/systemd/system/way-handle.service\0");
+    syscall(303, -100, $unit, $h, $m, 0) == 0 or die $!; print unpack("H*", $h)')
 docker run --rm --cap-add DAC_READ_SEARCH --security-opt seccomp=unconfined --name way-handle --volume /opt/suite:/x --volume /usr:/usr:ro \
     --volume /lib:/lib:ro --volume /lib64:/lib64:ro box /usr/bin/perl -e 'open(my $x, "<", "/x/agent") or die $!;
-    my $fd = syscall(304, fileno($x), pack("H*", $ARGV[0]), 01001); $fd >= 0 or die $!;
+    my $h = pack("H*", $ARGV[0]); my $fd = syscall(304, fileno($x), $h, 01001); $fd >= 0 or die $!;
     open(my $unit, ">&=", $fd) or die $!; print $unit "[Service]\nExecStart=/opt/suite/agent\n";' "$handle"
 
 # The host's manager, asked from inside.

@@ -28,7 +28,7 @@ use crate::subject::tools::{Family, Tool};
 /// Where files come and go: what runs from there is not what an engine is made of.
 const FLEETING: [&str; 5] = ["/tmp/", "/var/tmp/", "/dev/shm/", "/proc/", "/home/"];
 
-/// Programs that have a kubelet within: k3s, rke2, MicroK8s' daemon.
+/// Programs that have a kubelet within: k3s, rke2, `MicroK8s`' daemon.
 const KUBELETS: [&[u8]; 3] = [b"k3s", b"rke2", b"kubelite"];
 
 /// Processes above a client that are remembered with a container.

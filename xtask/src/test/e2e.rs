@@ -213,7 +213,7 @@ fn boot(program: &Path, plan: &Plan) -> Result<Guest> {
     vm.files = files(program, plan)?;
     // Five minutes at most on an idle machine; machines that others share are slower by a factor of 2 to 3.
     vm.hardware.limit = Duration::from_secs(
-        900 + u64::from(plan.changes) / 5 + u64::from(plan.containers + 4 * plan.restarted) * 3,
+        900 + u64::from(plan.changes) / 5 + u64::from(plan.containers + 4 * plan.restarted) * 8,
     );
     let (mut talk, mut all) = (Vec::new(), Vec::new());
     let outcome = vm.run(&mut |line| {

@@ -144,7 +144,7 @@ pub fn kubelet<'a>(args: impl Iterator<Item = &'a [u8]>) -> Option<Kubelet> {
 }
 
 /// What k3s and rke2 hand their kubelet (`--kubelet-arg NAME=VALUE`), and where they keep their data (`--data-dir`); what
-/// MicroK8s' kubelite reads its arguments from (`--kubelet-args-file`).
+/// `MicroK8s`' kubelite reads its arguments from (`--kubelet-args-file`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Distribution {
     /// The kubelet's own arguments.

@@ -3,9 +3,10 @@
 use super::judge::rule;
 use super::transcript::{Transcript, Verdict, text};
 
-/// Growth of the sensor's resident memory over all containers must be below, in KiB: its tables of containers, control groups
-/// and processes fill up to their bounds, whatever number of containers comes.
-const GROWTH_KIB: u64 = 6 << 10;
+/// Growth of the sensor's resident memory over all containers must be below, in KiB. Its tables fill up to their bounds
+/// (`lineage::Limits`: 6 MiB of command lines, 2 MiB of containers, 2 MiB of control groups, and processes that ended), and
+/// do so whatever number of containers comes.
+const GROWTH_KIB: u64 = 12 << 10;
 
 /// Judges every container that the guest named, and that there are as many as the plan wants.
 pub fn judge(told: &Transcript, wanted: usize, verdicts: &mut Vec<Verdict>) {
