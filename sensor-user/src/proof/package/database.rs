@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::aliases::Aliases;
+use super::apk::Apk;
 use super::dpkg::Dpkg;
+use super::pacman::Pacman;
+use super::rpm::Rpm;
 use super::{Claim, Manager, Package};
 use crate::source::content::Root;
 
@@ -103,7 +106,12 @@ impl Packages {
         let mut packages = Self {
             root,
             aliases: Aliases::default(),
-            databases: vec![Box::new(Dpkg::default())],
+            databases: vec![
+                Box::new(Dpkg::default()),
+                Box::new(Rpm::default()),
+                Box::new(Apk::default()),
+                Box::new(Pacman::default()),
+            ],
             distrusted: BTreeMap::new(),
         };
         packages.refresh();
