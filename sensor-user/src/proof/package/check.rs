@@ -129,9 +129,9 @@ impl Packages {
         };
         let canonical = self.aliases.canonical(of);
         let (root, aliases) = (&self.root, &self.aliases);
-        let books = self.databases.iter_mut();
+        let mut books = self.databases.iter_mut();
         checked.alternative =
-            books.filter_map(|database| database.alternative(root, aliases, &canonical, target)).next();
+            books.find_map(|database| database.alternative(root, aliases, &canonical, target));
         if let Ok(path) = self.root.resolve(path) {
             let end = self.check_object(&path, &path);
             checked.end = Some(Box::new(End { path, checked: end }));

@@ -50,9 +50,7 @@ pub(super) fn files(paragraph: &[u8], mut each: impl FnMut(&[u8], Option<Digest>
     // A checksum stands behind its file.
     let mut file: Option<(Vec<u8>, Option<Digest>)> = None;
     for (letter, value) in lines(paragraph) {
-        if matches!(letter, b'F' | b'R')
-            && let Some((path, digest)) = file.take()
-        {
+        if let Some((path, digest)) = file.take_if(|_| matches!(letter, b'F' | b'R')) {
             each(&path, digest);
         }
         match letter {

@@ -1,6 +1,6 @@
 //! apk(8), Alpine: `/lib/apk/db/installed`.
 //!
-//! One file for all packages: paragraphs of lines of a letter, a colon and a value (apk-tools, doc/apk_spec "Installed Database
+//! One file for all packages: paragraphs of lines of a letter, a colon and a value (apk-tools, "Installed Database
 //! V2", src/database.c): `P` name, `V` version, `A` architecture, `F` a directory, `R` a file in it, `Z` its checksum: `Q1` and
 //! the SHA-1 in base64. Of a symbolic link it is that of the target as it is written.
 //!
@@ -86,9 +86,8 @@ impl Database for Apk {
             let slots = self.index.slots(path);
             let Some(database) = self.path.filter(|_| !slots.is_empty()) else { return Vec::new() };
             // It is read anew for each question that it has an answer to: kept, it would cost its length in memory.
-            if let Ok((text, stamp)) = root.bytes(database.as_bytes(), INSTALLED_MAX)
-                && Some(stamp) == self.seen
-            {
+            let read = root.bytes(database.as_bytes(), INSTALLED_MAX).ok();
+            if let Some((text, _)) = read.filter(|(_, stamp)| Some(*stamp) == self.seen) {
                 let known = slots.iter().filter_map(|slot| self.packages.get(*slot as usize));
                 return known
                     .filter_map(|(package, range)| claim(&text, package, range, &spellings))

@@ -1,4 +1,4 @@
-//! `desc` and `files`: sections of lines, each ended by an empty one (lib/libalpm/be_local.c).
+//! `desc` and `files`: sections of lines, each ended by an empty one (`lib/libalpm/be_local.c`).
 
 use crate::proof::package::{Manager, Package};
 

@@ -91,12 +91,12 @@ impl<R: ReadAt> Sqlite<R> {
 
     fn page(&self, number: u32) -> io::Result<Vec<u8>> {
         let mut bytes = vec![0; self.page];
-        match self.log.as_ref().and_then(|(log, frames)| Some((log, frames.get(&number)?))) {
-            Some((log, offset)) => log.read_at(&mut bytes, *offset)?,
-            None => {
-                let before = number.checked_sub(1).ok_or_else(|| damaged("a page's number"))?;
-                self.main.read_at(&mut bytes, u64::from(before) * self.page as u64)?;
-            }
+        let newer = self.log.as_ref().and_then(|(log, frames)| Some((log, frames.get(&number)?)));
+        if let Some((log, offset)) = newer {
+            log.read_at(&mut bytes, *offset)?;
+        } else {
+            let before = number.checked_sub(1).ok_or_else(|| damaged("a page's number"))?;
+            self.main.read_at(&mut bytes, u64::from(before) * self.page as u64)?;
         }
         Ok(bytes)
     }

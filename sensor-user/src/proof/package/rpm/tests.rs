@@ -125,7 +125,9 @@ fn ndb_of(headers: &[Vec<u8>]) -> Vec<u8> {
         begin += blocks;
     }
     put(&[word(b"RpmP"), 0, 7, 1, headers.len() as u32 + 1, 0, 0, 0]);
-    slots.iter().for_each(|slot| put(&[word(b"Slot"), slot[0], slot[1], slot[2]]));
+    for slot in slots {
+        put(&[word(b"Slot"), slot[0], slot[1], slot[2]]);
+    }
     for (at, header) in headers.iter().enumerate() {
         let end = (file.len() + header.len() + 28).next_multiple_of(16);
         let numbers = [word(b"BlbS"), at as u32 + 1, 0, header.len() as u32];
