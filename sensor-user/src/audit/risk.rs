@@ -218,11 +218,14 @@ fn of_program(entry: &Entry, program: &Program) -> (i32, String) {
     let path = lossy(&program.path);
     let proved = matches!(entry.proof, Verdict::Proved { .. });
     match &program.proof {
-        Verdict::Modified { package, .. } => {
-            (if proved { 30 } else { 15 }, format!("it runs {path}, which is not what {} {} brought", package.name, package.version))
-        }
+        Verdict::Modified { package, .. } => (
+            if proved { 30 } else { 15 },
+            format!("it runs {path}, which is not what {} {} brought", package.name, package.version),
+        ),
         // Among links of alternatives, and what dpkg has no digest of.
-        Verdict::Claimed { package } => (0, format!("it runs {path} of {}, which does not say what must be in it", package.name)),
+        Verdict::Claimed { package } => {
+            (0, format!("it runs {path} of {}, which does not say what must be in it", package.name))
+        }
         Verdict::Unowned => (if proved { 15 } else { 5 }, format!("it runs {path}, which no package owns")),
         Verdict::Unknown { reason } => (0, format!("it runs {path}, of which nothing can be said: {reason}")),
         Verdict::Proved { .. } => (0, String::new()),

@@ -171,7 +171,15 @@ fn finish(reader: Reader<'_>, found: walk::Found, units: Vec<Effective>, users: 
         (&a.path, a.kind, a.signal.slug, &a.signal.why) == (&b.path, b.kind, b.signal.slug, &b.signal.why)
     });
     let parts = found.parts;
-    Survey { entries, parts, remarks, problems: reader.problems, problems_untold: reader.untold, units, users }
+    Survey {
+        entries,
+        parts,
+        remarks,
+        problems: reader.problems,
+        problems_untold: reader.untold,
+        units,
+        users,
+    }
 }
 
 #[cfg(test)]
