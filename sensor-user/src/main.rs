@@ -17,13 +17,14 @@ struct Cli {
 const AFTER_HELP: &str = "\
 Exit codes:
   0  done, and nothing found; or ended as asked
-  1  findings, or a failed check (no command of this version has any to tell)
+  1  findings, or a failed check
   2  usage, or a configuration that is not valid
   3  privilege or kernel support missing
   4  failure at run time
 
 Examples:
   svcsensor selftest              # can it run here?
+  svcsensor scan                  # what starts by itself here, and is it known?
   svcsensor run --output pretty   # watch, with alerts in this terminal
   svcsensor help run              # all about a command";
 
@@ -31,6 +32,7 @@ Examples:
 enum Command {
     Run(cli::run::Args),
     Replay(cli::replay::Args),
+    Scan(cli::scan::Args),
     Selftest(cli::selftest::Args),
     Config(cli::config::Args),
 }
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run(args) => cli::run::main(&args),
         Command::Replay(args) => cli::replay::main(&args),
+        Command::Scan(args) => cli::scan::main(&args),
         Command::Config(args) => cli::config::main(&args),
         Command::Selftest(args) => cli::selftest::main(&args),
     };
@@ -92,6 +95,7 @@ mod tests {
             "",
             " run",
             " replay",
+            " scan",
             " selftest",
             " config",
             " config check",

@@ -3,6 +3,7 @@
 pub mod config;
 pub mod replay;
 pub mod run;
+pub mod scan;
 pub mod selftest;
 
 use std::io::stdout;
