@@ -47,6 +47,8 @@ pub struct Object {
     pub device: u32,
     /// Inode number.
     pub inode: u64,
+    /// File type and permission bits (inode(7)).
+    pub mode: u32,
     /// Last change of content or attributes (`st_ctim`), nanoseconds since 1970: nobody sets it back without setting
     /// the clock.
     pub changed_ns: i64,
@@ -63,4 +65,12 @@ pub struct End {
     pub path: Vec<u8>,
     /// What the databases say of it.
     pub verdict: Verdict,
+    /// File type and permission bits (inode(7)); 0 where nothing is there.
+    #[serde(default)]
+    pub mode: u32,
+}
+
+/// Whether a mode is a directory's (inode(7)).
+pub fn is_directory(mode: u32) -> bool {
+    mode & 0o170_000 == 0o040_000
 }

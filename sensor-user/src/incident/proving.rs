@@ -6,14 +6,17 @@ use serde::Serialize;
 
 use super::held::Incident;
 use crate::detect::managers::{Identity, Standing};
-use crate::detect::rules;
+use crate::detect::{rules, score};
 use crate::event::path::lossy;
-use crate::event::proof::Proof;
+use crate::event::proof::{Proof, is_directory};
 use crate::proof::package::{Manager, Package, Verdict};
 
 /// Where packages put programs. One that is missing there is another package's, which is not installed: units name such.
 const PACKAGED: [&[u8]; 6] =
     [b"/usr/bin/", b"/usr/sbin/", b"/usr/lib/", b"/bin/", b"/sbin/", b"/usr/libexec/"];
+
+/// The least score of medium severity.
+const FROM_MEDIUM: u8 = 40;
 
 /// How a change stands to known software.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -165,7 +168,9 @@ pub(super) fn judge(incident: &Incident, known: &Known<'_>) -> Option<(Told, Vec
         }
         Err(_) => return None,
     };
-    Some((told, vec![(10, format!("{by}, and {why}"))]))
+    // Of what weighs little, an unproved origin makes nothing that somebody must look at.
+    let points = if score::sum(&incident.reasons) < FROM_MEDIUM { 0 } else { 10 };
+    Some((told, vec![(points, format!("{by}, and {why}"))]))
 }
 
 fn by_whom(manager: &Package, told: &Told) -> String {
@@ -209,12 +214,17 @@ fn explained(proof: &Proof, removal: bool) -> Result<Package, Unexplained> {
             .cloned()
             .ok_or_else(|| Unexplained { why: "it was of no package".to_owned(), last: true });
     }
-    if let Verdict::Proved { package } = &proof.verdict {
-        return Ok(package.clone());
+    let mode = proof.object.as_ref().map_or(0, |object| object.mode);
+    match &proof.verdict {
+        Verdict::Proved { package } => return Ok(package.clone()),
+        // There is no more to a directory than that it is there; what is in it is looked at by itself.
+        Verdict::Claimed { package } if is_directory(mode) => return Ok(package.clone()),
+        _ => {}
     }
     if let Some(end) = &proof.end {
         return match &end.verdict {
             Verdict::Proved { package } => Ok(package.clone()),
+            Verdict::Claimed { package } if is_directory(end.mode) => Ok(package.clone()),
             other => Err(unexplained(other, &format!("{}, which it leads to,", lossy(&end.path)))),
         };
     }

@@ -28,7 +28,13 @@ impl Machine {
             path: path.into(),
             verdict: Verdict::Unowned,
             former: None,
-            object: Some(Object { device: 8, inode: 4711, changed_ns: 1, sha256: Some("ab".repeat(32)) }),
+            object: Some(Object {
+                device: 8,
+                inode: 4711,
+                mode: 0o100_644,
+                changed_ns: 1,
+                sha256: Some("ab".repeat(32)),
+            }),
             end: None,
         })
     }
@@ -42,7 +48,7 @@ impl Machine {
     /// dpkg, by its own file, started by the shell; its pid is 900.
     fn dpkg(&mut self) -> TaskContext {
         self.says(DPKG, proved("dpkg")).object =
-            Some(Object { device: 8, inode: DPKG_INODE, changed_ns: 5, sha256: None });
+            Some(Object { device: 8, inode: DPKG_INODE, mode: 0o100_755, changed_ns: 5, sha256: None });
         let task = self.fork(shell(), 900);
         self.exec(task, DPKG, DPKG_INODE, &["dpkg", "--install", "at.deb"]);
         task
@@ -162,7 +168,7 @@ fn a_program_that_had_ended_is_proved_only_by_what_was_known_before() {
             machine.exit(earlier);
         } else {
             machine.says(DPKG, proved("dpkg")).object =
-                Some(Object { device: 8, inode: DPKG_INODE, changed_ns: 5, sha256: None });
+                Some(Object { device: 8, inode: DPKG_INODE, mode: 0o100_755, changed_ns: 5, sha256: None });
         }
         machine.answers = false;
         let dpkg = machine.fork(shell(), 902);
@@ -200,7 +206,8 @@ fn a_link_is_proved_by_what_it_leads_to() {
         let mut machine = Machine::new();
         let dpkg = machine.dpkg();
         let script = machine.postinst(dpkg, 910);
-        machine.says(link, Verdict::Unowned).end = Some(End { path: UNIT.into(), verdict: end });
+        machine.says(link, Verdict::Unowned).end =
+            Some(End { path: UNIT.into(), verdict: end, mode: 0o100_644 });
         machine.symlink(script, SYSTEM, "multi-user.target.wants/atd.service", UNIT);
         machine.wait(SECOND);
         assert_eq!(outcome(&machine.one()), expected);
@@ -261,12 +268,13 @@ fn configuration_that_is_not_written_down_yet_waits_for_the_end() {
     let script = machine.postinst(dpkg, 910);
     let link = "/etc/rc2.d/S01atd";
     let config = Verdict::Modified { package: package("at"), config: true };
-    machine.says(link, Verdict::Unowned).end = Some(End { path: "/etc/init.d/atd".into(), verdict: config });
+    machine.says(link, Verdict::Unowned).end =
+        Some(End { path: "/etc/init.d/atd".into(), verdict: config, mode: 0o100_644 });
     machine.symlink(script, RC_D, "S01atd", "../init.d/atd");
     machine.wait(SECOND);
     assert!(machine.alerts().is_empty());
     machine.says(link, Verdict::Unowned).end =
-        Some(End { path: "/etc/init.d/atd".into(), verdict: proved("at") });
+        Some(End { path: "/etc/init.d/atd".into(), verdict: proved("at"), mode: 0o100_644 });
     machine.exit(dpkg);
     machine.wait(SECOND);
     assert_eq!(outcome(&machine.one()), Outcome::Proved);

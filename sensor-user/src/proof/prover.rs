@@ -52,10 +52,15 @@ impl Databases for Packages {
             object: checked.object.map(|object| Object {
                 device: kernel_device(object.device),
                 inode: object.inode,
+                mode: object.mode,
                 changed_ns: object.changed_ns,
                 sha256: object.sha256,
             }),
-            end: checked.end.map(|end| End { path: end.path, verdict: end.checked.verdict }),
+            end: checked.end.map(|end| End {
+                path: end.path,
+                mode: end.checked.object.as_ref().map_or(0, |object| object.mode),
+                verdict: end.checked.verdict,
+            }),
         }
     }
 }
