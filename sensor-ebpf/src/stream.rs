@@ -13,8 +13,12 @@ use crate::kernel::{self, Address, COUNTED, Counted, MUTES, View, forgotten_wide
 /// Bytes of a chunk's head: the digits of its length, at most eight, and the end of the line.
 const HEAD_MAX: u64 = 10;
 
-/// Of bytes that are not counted.
-pub const UNCOUNTED: View = View { since: 0, at: 0, next: NOWHERE, skip: 0 };
+/// Of bytes that are not counted. The verifier knows nothing of it, here and below: else it would follow all that comes
+/// after once more for every way in which a view comes about.
+#[inline(always)]
+pub fn uncounted() -> View {
+    View { since: forgotten_wide(0), at: 0, next: forgotten_wide(NOWHERE), skip: forgotten_wide(0) }
+}
 
 /// Begins a send of `size` bytes, of which the first `piece` lie at `from` in the sender's memory. What of it is to be
 /// shown is written to `view`. A function of its own, for the room on the stack.
@@ -39,7 +43,7 @@ pub fn begin(connection: u64, size: u64, from: u64, piece: u64, view: &mut View)
             chain: 0,
             next: NOWHERE,
             task: 0,
-            view: UNCOUNTED,
+            view: View { since: 0, at: 0, next: NOWHERE, skip: 0 },
             after_next: NOWHERE,
             first: NOWHERE,
             second: NOWHERE,
@@ -55,27 +59,28 @@ pub fn begin(connection: u64, size: u64, from: u64, piece: u64, view: &mut View)
     let shown_from = chunks(state, size, from, piece);
     let skip = muted(state, connection, size, shown_from, now);
     // What lies in several pieces is copied from its beginning, or not at all.
-    let skip = if skip < size && piece < size { 0 } else { skip };
+    let skip = forgotten_wide(if skip < size && piece < size { 0 } else { skip });
     let next = match (state.next, state.after_next) {
         (NOWHERE, NOWHERE) => NOWHERE,
         (NOWHERE, _) => state.at,
         (_, NOWHERE) if skip > 0 => shown_from,
         (next, _) => next,
     };
+    let next = forgotten_wide(next);
     state.view = View { since: state.since, at: state.at + skip, next, skip };
     *view = state.view;
     0
 }
 
-/// What the record of the send that ends now said; [`UNCOUNTED`] where it was not counted.
+/// What the record of the send that ends now said; [`uncounted`] where it was not counted.
 #[inline(always)]
 pub fn ending(connection: u64) -> View {
     // SAFETY: a helper without arguments.
     let task = unsafe { bpf_get_current_pid_tgid() };
-    let Some(known) = COUNTED.get_ptr_mut(connection) else { return UNCOUNTED };
+    let Some(known) = COUNTED.get_ptr_mut(connection) else { return uncounted() };
     // SAFETY: as in `begin`.
     let state = unsafe { &*known };
-    if state.task == task { state.view } else { UNCOUNTED }
+    if state.task == task { state.view } else { uncounted() }
 }
 
 /// Ends a send of which the kernel took so many bytes. What its record would have had to say to begin behind those of
@@ -105,7 +110,7 @@ pub fn end(connection: u64, size: u64, taken: u64, view: &mut View) -> u32 {
         NOWHERE
     } else {
         pass_over(connection);
-        *view = UNCOUNTED;
+        *view = uncounted();
         return 0;
     };
     if next == NOWHERE {

@@ -19,7 +19,7 @@ use crate::kernel::{
     read,
 };
 use crate::path::{admit_near, is_near, key_of, zeroes};
-use crate::stream::{self, UNCOUNTED};
+use crate::stream;
 use crate::task;
 
 /// `AF_UNIX`, `SOCK_STREAM` and `SOCK_SEQPACKET` (include/linux/socket.h, include/linux/net.h).
@@ -62,7 +62,7 @@ pub fn send(socket: Address, message: Address, size: u32) {
         message_flags: load(message, offset!(msg_flags)),
         socket_type,
         bytes: bytes_of(message, connection(socket)),
-        view: UNCOUNTED,
+        view: stream::uncounted(),
     };
     let connection = send.bytes.connection;
     if socket_type == SOCK_STREAM as u32 {
@@ -97,7 +97,7 @@ pub fn send_page(socket: Address, size: u64) {
     let connection = connection(socket);
     stream::pass_over(connection);
     let bytes = Bytes { form: PAGES, at: 0, segments: 0, skip: 0, count: size, connection };
-    let (total, view) = (size as u32, UNCOUNTED);
+    let (total, view) = (size as u32, stream::uncounted());
     Send {
         kind: kind::IPC_SEND,
         flags: 0,
@@ -210,7 +210,7 @@ fn listener(socket: Address) -> Option<(u32, u32)> {
         }
         by_dentry::<false>(probe(peer, offset!(unix_dentry)))
     }?;
-    Some((watch, socket_type as u32))
+    Some((watch, forgotten_wide(socket_type as u64) as u32))
 }
 
 /// A `struct sock` as the `struct unix_sock` that it is, for the verifier.
@@ -283,10 +283,17 @@ fn bytes_of(message: Address, connection: u64) -> Bytes {
     let count: u64 = load(message, offset!(iter_count));
     if offset!(iter_ubuf) != ABSENT as usize && iter_type == fact!(iter_ubuf) {
         let at: u64 = probe(message, offset!(iter_ubuf));
-        return Bytes { form: BUFFER, at, segments: 1, skip, count, connection };
+        return Bytes {
+            form: forgotten_wide(BUFFER),
+            at,
+            segments: forgotten_wide(1),
+            skip,
+            count,
+            connection,
+        };
     }
     if iter_type != fact!(iter_iovec) {
-        return Bytes { form: PAGES, at: 0, segments: 0, skip: 0, count, connection };
+        return Bytes { form: forgotten_wide(PAGES), at: 0, segments: 0, skip: 0, count, connection };
     }
     // Not a load: 6.1's verifier knows it for a pointer then, and lets nobody reckon with it.
     let at: u64 = if offset!(iter_iov) == ABSENT as usize {
@@ -294,7 +301,14 @@ fn bytes_of(message: Address, connection: u64) -> Bytes {
     } else {
         probe(message, offset!(iter_iov))
     };
-    Bytes { form: SEGMENTS, at, segments: load(message, offset!(iter_segments)), skip, count, connection }
+    Bytes {
+        form: forgotten_wide(SEGMENTS),
+        at,
+        segments: load(message, offset!(iter_segments)),
+        skip,
+        count,
+        connection,
+    }
 }
 
 /// A name is taken from a file: if it is a watched listener's, clients can go on by another name.

@@ -112,7 +112,8 @@ impl Machine {
             let before = skip.min(taken);
             let next = if before == skip { said } else { self.next.map_or(NOWHERE, |next| next as u64) };
             let fixed = IpcRecord { at: (begun + before) as u64, next, ..fixed };
-            self.record(&encode_sent(&fixed, (taken - before) as i32));
+            let result = i32::try_from(taken - before).expect("sends are small");
+            self.record(&encode_sent(&fixed, result));
         }
     }
 
@@ -134,7 +135,7 @@ const CREATE: &str = "POST /containers/create HTTP/1.1\r\nContent-Length: 2\r\n\
 fn of_a_long_upload_little_is_shown_and_what_follows_is_seen() {
     let mut machine = Machine::new(20);
     machine.all(&[BUILD.as_bytes()]);
-    let chunk = [b"8000\r\n".as_slice(), &[b'x'; 0x8000], b"\r\n"].concat();
+    let chunk = [b"8000\r\n".as_slice(), &vec![b'x'; 0x8000], b"\r\n"].concat();
     for _ in 0..3000 {
         // As Go writes it: what is left of a buffer of 4 KiB, the rest, the end of the line.
         let (first, rest) = chunk.split_at(4096);
@@ -164,7 +165,7 @@ fn an_announced_length_ends_where_it_ends() {
     machine.all(&[head.as_bytes()]);
     machine.all(&pieces.iter().map(Vec::as_slice).collect::<Vec<_>>());
     // The last of it and what follows in one write.
-    machine.all(&[&[&[b'x'; 100_000], CREATE.as_bytes()].concat()]);
+    machine.all(&[&[&vec![b'x'; 100_000], CREATE.as_bytes()].concat()]);
     assert_eq!(machine.targets(), ["/containers/x/archive?path=/", "/containers/create"]);
     assert!(machine.records < 10, "{}", machine.records);
     assert_eq!(machine.streams.stats().lost, 0);

@@ -44,7 +44,7 @@ impl Line {
     /// Sends in one system call, and returns the records.
     fn send(&mut self, scene: &mut Scene<'_>, bytes: &[u8], records: usize) -> Result<Vec<Seen>> {
         let sent = send_with(self.client.as_raw_fd(), bytes, 0)?;
-        ensure!(sent as usize == bytes.len(), "{sent} of {} bytes", bytes.len());
+        ensure!(usize::try_from(sent) == Ok(bytes.len()), "{sent} of {} bytes", bytes.len());
         collect(scene, records)
     }
 
@@ -85,8 +85,8 @@ fn shows(seen: &[Seen], at: u64, total: usize, begins: &[u8]) -> Result<()> {
 pub fn length(scene: &mut Scene<'_>) -> Result<()> {
     let mut line = Line::new(scene)?;
     line.mute(scene, LENGTH, 4 + 100_000, LONG)?;
-    line.send(scene, &[b'x'; 60_000], 0)?;
-    let both = [&[b'x'; 40_000], b"POST /containers/create".as_slice()].concat();
+    line.send(scene, &vec![b'x'; 60_000], 0)?;
+    let both = [&vec![b'x'; 40_000], b"POST /containers/create".as_slice()].concat();
     let seen = line.send(scene, &both, 1)?;
     shows(&seen, 100_004, 23, b"POST /containers/create")?;
     shows(&line.send(scene, b"next", 1)?, 100_027, 4, b"next")?;
@@ -174,14 +174,14 @@ pub fn short(scene: &mut Scene<'_>) -> Result<()> {
     let mut room = vec![0; 1 << 20];
     while server.read(&mut room).is_ok_and(|count| count > 0) {}
     // Of what goes beyond the mute the rest is shown; what was taken of it, too.
-    scene.sensor.mutes.mute(head.connection, mute(4 + sent as u64 + 10, LENGTH))?;
+    scene.sensor.mutes.mute(head.connection, mute(4 + sent.cast_unsigned() + 10, LENGTH))?;
     let second = send_with(client.as_raw_fd(), &data, 0)?;
     let seen = collect(scene, 2)?;
-    shows(&seen[..1], 14 + sent as u64, 3_999_990, b"xxx")?;
+    shows(&seen[..1], 14 + sent.cast_unsigned(), 3_999_990, b"xxx")?;
     let last = &seen[1].record;
     ensure!(
         (last.header.kind, i64::from(last.result), last.at)
-            == (kind::IPC_SENT, second - 10, 14 + sent as u64),
+            == (kind::IPC_SENT, second - 10, 14 + sent.cast_unsigned()),
         "{last:?}"
     );
     Ok(())
