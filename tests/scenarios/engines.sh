@@ -11,11 +11,11 @@ mkdir -p /etc/kubernetes/manifests /etc/containers/{systemd/users,oci/hooks.d,co
 install --directory --owner alice --group alice /home/alice/.config/{,containers/{,systemd},systemd/{,user}}
 : >"$state/engines.out"
 chmod 0666 "$state/engines.out"
-login_alice 500 <<'LOGIN'
+login_alice 400 <<'LOGIN'
 exec >>/run/e2e/engines.out 2>&1
 cd /svcsensor/e2e
 . ./lib.sh
-sudo bash -c 'cd /svcsensor/e2e; for part in lib suite-engine suite-agents suite-clients; do . ./$part.sh; done'
+sudo bash -c 'cd /svcsensor/e2e; for part in lib suite-engine suite-agents; do . ./$part.sh; done'
 LOGIN
 cat "$state/engines.out"
 

@@ -141,16 +141,6 @@ second=$!
 eventually 30 curl --silent --unix-socket /tmp/eng-other.sock http://engine/_ping
 step engine.other-socket-used
 post /tmp/eng-other.sock "/containers/create?name=eng-other" "$always"
-step engine.tcp-prepare
-nsenter --target "$second" --net docker --host tcp://127.0.0.1:23750 import /srv/busybox.tar box
-# Over TCP no hook reads what is asked: the engine's own file tells, in its own data-root.
-step engine.tcp
-nsenter --target "$second" --net curl --silent --max-time 20 --header "$json" \
-    --data '{"Image":"box","HostConfig":{"RestartPolicy":{"Name":"always"},"Binds":["/:/host"]}}' \
-    "http://127.0.0.1:23750/containers/create?name=eng-tcp"
-echo
-sleep 1
-step engine.second-end
 kill "$second"
 wait "$second"
 step engine.swarm

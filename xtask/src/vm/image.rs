@@ -19,7 +19,7 @@ use super::suites::{Mirror, Suite};
 use crate::{apt, sh};
 
 /// Changes whenever the code below would make a different image from the same lists.
-const RECIPE: &str = "3";
+const RECIPE: &str = "2";
 
 /// Which Debian.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -41,7 +41,7 @@ impl Release {
     /// What is installed, without recommendations.
     fn packages(self) -> String {
         match self {
-            Self::Bookworm => format!("{PACKAGES} {CLIENTS}"),
+            Self::Bookworm => PACKAGES.to_owned(),
             // docker.io became the engine alone.
             Self::Trixie => format!("{PACKAGES} docker-cli"),
         }
@@ -52,9 +52,6 @@ const PACKAGES: &str = "systemd-sysv systemd-container dbus dbus-user-session li
     iproute2 iptables nftables busybox-static docker.io containerd runc crun podman netavark aardvark-dns \
     conmon catatonit uidmap slirp4netns fuse-overlayfs curl sudo cron python3-minimal bpftool util-linux \
     e2fsprogs openssh-server logrotate rsync vim-tiny";
-
-/// What else makes containers.
-const CLIENTS: &str = "docker-compose buildah lxc";
 
 /// Packages with services that a guest may install out of /srv/packages/new, with what they depend on: a daemon with a
 /// socket, one with a System V script, and one with neither.
@@ -114,10 +111,7 @@ done
 
 /// The first argument of a hook is the new root (mmdebstrap(1), \"HOOKS\").
 fn customize(release: Release) -> String {
-    let (offer, clients) = match release {
-        Release::Bookworm => (offer(), "lxc.service lxc-net.service"),
-        Release::Trixie => (String::new(), ""),
-    };
+    let offer = if release == Release::Bookworm { offer() } else { String::new() };
     format!(
         r#"set -eu
 root=$1
@@ -136,7 +130,7 @@ rm -f "$root/etc/cni/net.d/87-podman-bridge.conflist"
 chroot "$root" systemctl mask {MASKED}
 chroot "$root" systemctl disable docker.service containerd.service podman.service podman.socket \
     podman-restart.service podman-auto-update.timer podman-auto-update.service
-chroot "$root" systemctl disable ssh.service logrotate.timer {clients}
+chroot "$root" systemctl disable ssh.service logrotate.timer
 chroot "$root" systemctl enable docker.socket svcsensor-guest.service
 chroot "$root" useradd --create-home --shell /bin/bash alice
 box=$(mktemp -d)

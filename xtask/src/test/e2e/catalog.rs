@@ -180,7 +180,7 @@ ways around detectors (C), and how each is shown. Written by
 
 **Detected** is what a test does in a virtual machine and is told of. Names with a dot are steps of `tests/scenarios`, done in a
 Debian 12 (`trixie`: 13) by a user who logged in, with the alert that each must bring in `xtask/src/test/e2e/*.txt`: docker
-20.10, containerd 1.6, runc 1.1, crun 1.8, podman 4.3 (5.4), buildah 1.28, LXC 5.0, docker-compose 1.29. *matrix* is an operation
+20.10, containerd 1.6, runc 1.1, crun 1.8, podman 4.3 (5.4). *matrix* is an operation
 or a way of [EVASION.md](EVASION.md), *hooks* a case of the guests in `tests/src/guest`, both on four kernels. **Fixture** is
 what a test of the pipeline, or of a reader, alone does (*test*; *row*: one of its table of files), with what real programs
 write: the last column names the source.
