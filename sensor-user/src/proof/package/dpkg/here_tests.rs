@@ -10,12 +10,12 @@ use super::super::{Packages, Verdict};
 use crate::source::content::Root;
 use crate::source::object::nanoseconds;
 
-fn cpu() -> i64 {
+pub(super) fn cpu() -> i64 {
     let now = clock_gettime(ClockId::ThreadCPUTime);
     nanoseconds(now.tv_sec, now.tv_nsec)
 }
 
-fn measured<T>(what: &str, of: impl FnOnce() -> T) -> T {
+pub(super) fn measured<T>(what: &str, of: impl FnOnce() -> T) -> T {
     let begin = cpu();
     let result = of();
     println!("{what}: {} us of CPU", (cpu() - begin) / 1000);

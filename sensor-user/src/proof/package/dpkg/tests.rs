@@ -262,6 +262,25 @@ fn a_distrusted_or_damaged_database_proves_nothing() {
 }
 
 #[test]
+fn a_new_architecture_replaces_the_old_one() {
+    let tree = Tree::new();
+    let mut packages = tree.packages();
+    let new = stanza("one", "2", "install ok unpacked", "-").replace("amd64", "all");
+    tree.put("var/lib/dpkg/updates/0000", &new);
+    packages.refresh();
+    let all: Vec<_> = packages.packages().into_iter().map(|package| package.architecture).collect();
+    assert_eq!(all, ["all"]);
+    tree.put("var/lib/dpkg/updates/0001", &new.replace("Conffiles", "Multi-Arch: same\nConffiles"));
+    packages.refresh();
+    assert_eq!(
+        (packages.packages().len(), packages.claims(b"/lib/systemd/system/one.service").len()),
+        (1, 1)
+    );
+    let script = packages.script(b"/var/cache/debconf/tmp.ci/one.config.aB1x9z").unwrap();
+    assert_eq!((script.package.unwrap().version.as_str(), script.name.as_str()), ("2", "config"));
+}
+
+#[test]
 fn multiarch_names_and_both_instances_are_known() {
     let tree = Tree::new();
     let both = |architecture: &str| {
