@@ -364,6 +364,14 @@ fn has_conffile(text: &[u8], spellings: &[Vec<u8>]) -> bool {
     })
 }
 
+pub(super) fn read_as_all(bytes: &[u8]) {
+    let paths = [b"/usr/bin/vi".to_vec()];
+    let _ = (stanzas(bytes, 100), digest_in(bytes, &paths), has_conffile(bytes, &paths));
+    let _ = Diversions::parse(bytes, &Aliases::default()).known_as(&paths[0]);
+    let alternative = Alternative::parse(b"vi", bytes);
+    let _ = alternative.and_then(|one| one.explains(b"/etc/alternatives/vi", &paths[0], |a, b| a == b));
+}
+
 #[cfg(test)]
 mod cost_tests;
 #[cfg(test)]
