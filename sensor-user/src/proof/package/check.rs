@@ -121,7 +121,7 @@ impl Packages {
         self.check_as(path, path)
     }
 
-    /// The same for an object at one path that is to be at another: a `.dpkg-new` ([`super::temporary`]).
+    /// The same for an object at one path that is to be at another: a `.dpkg-new` ([`super::temporary()`]).
     pub fn check_as(&mut self, path: &[u8], of: &[u8]) -> Checked {
         let mut checked = self.check_object(path, of);
         let Some(target) = checked.object.as_ref().and_then(|object| object.target.as_ref()) else {

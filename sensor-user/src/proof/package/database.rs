@@ -51,6 +51,20 @@ pub struct Script {
     pub name: String,
 }
 
+/// Whose database a path is in: what but the manager itself writes there makes it worthless as a proof
+/// ([`Packages::distrust`]). Below dpkg's are its maintainer scripts too.
+pub fn database_of(path: &[u8]) -> Option<Manager> {
+    const PLACES: [(&str, Manager); 6] = [
+        ("/var/lib/dpkg/", Manager::Dpkg),
+        ("/var/lib/rpm/", Manager::Rpm),
+        ("/usr/lib/sysimage/rpm/", Manager::Rpm),
+        ("/lib/apk/db/", Manager::Apk),
+        ("/usr/lib/apk/db/", Manager::Apk),
+        ("/var/lib/pacman/local/", Manager::Pacman),
+    ];
+    PLACES.iter().find(|(place, _)| path.starts_with(place.as_bytes())).map(|(_, manager)| *manager)
+}
+
 /// What every database can be asked. Paths are canonical ([`Aliases::canonical`]).
 pub(super) trait Database: std::fmt::Debug + Send {
     /// Reads again what changed; `true` if something did.

@@ -164,5 +164,12 @@ fn claim(
     Some(Claim { package: package.clone(), digest, target: None, config })
 }
 
+pub(super) fn read_as_all(bytes: &[u8]) {
+    for range in installed::paragraphs(bytes) {
+        let _ = installed::package(&bytes[range.clone()]);
+        installed::files(&bytes[range], |_, _| ());
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,8 @@
 //! The machine's own database, compared with what dpkg says of it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
@@ -10,12 +12,12 @@ use super::super::{Packages, Verdict};
 use crate::source::content::Root;
 use crate::source::object::nanoseconds;
 
-fn cpu() -> i64 {
+pub(super) fn cpu() -> i64 {
     let now = clock_gettime(ClockId::ThreadCPUTime);
     nanoseconds(now.tv_sec, now.tv_nsec)
 }
 
-fn measured<T>(what: &str, of: impl FnOnce() -> T) -> T {
+pub(super) fn measured<T>(what: &str, of: impl FnOnce() -> T) -> T {
     let begin = cpu();
     let result = of();
     println!("{what}: {} us of CPU", (cpu() - begin) / 1000);
@@ -34,7 +36,7 @@ fn files(most: usize) -> Vec<String> {
     let directories =
         ["/etc", "/etc/init.d", "/usr/bin", "/usr/sbin", "/usr/lib/systemd/system", "/usr/share/doc/dpkg"];
     for directory in directories {
-        let Ok(entries) = std::fs::read_dir(directory) else { continue };
+        let Ok(entries) = fs::read_dir(directory) else { continue };
         let files = entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()));
         let mut names: Vec<_> = files.filter_map(|entry| entry.path().to_str().map(str::to_owned)).collect();
         names.sort();
@@ -109,4 +111,96 @@ fn claims_and_verdicts_are_those_of_dpkg() {
             packages.claims(path.as_bytes());
         }
     });
+}
+
+/// A package of a unit and a conffile; of version 1 dpkg has to make the digests itself.
+fn package(folder: &Path, version: u32) -> PathBuf {
+    let tree = folder.join(format!("tree-{version}"));
+    let put = |path: &str, content: &str| {
+        let path = tree.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    };
+    let control = format!(
+        "Package: probe\nVersion: {version}\nArchitecture: all\nMaintainer: A <a@example.org>\nDescription: x\n"
+    );
+    put("DEBIAN/control", &control);
+    put("DEBIAN/conffiles", "/etc/probe.conf\n");
+    put("usr/lib/systemd/system/probe.service", &format!("[Service]\n# {version}\n"));
+    put("etc/probe.conf", &format!("version={version}\n"));
+    // Enough for somebody who looks to see the transaction under way.
+    (0..300).for_each(|at| put(&format!("usr/share/probe/{at}"), &format!("{version} {at}\n")));
+    if version > 1 {
+        let sum = |path: &str| {
+            let content = fs::read(tree.join(path)).unwrap();
+            format!("{}  {path}\n", super::super::check::hex(&<md5::Md5 as md5::Digest>::digest(content)))
+        };
+        put("DEBIAN/md5sums", &sum("usr/lib/systemd/system/probe.service"));
+    }
+    let deb = folder.join(format!("probe_{version}.deb"));
+    let built =
+        Command::new("dpkg-deb").arg("--root-owner-group").arg("--build").arg(&tree).arg(&deb).output();
+    assert!(built.unwrap().status.success(), "dpkg-deb builds a package");
+    deb
+}
+
+#[test]
+fn dpkg_itself_is_followed_through_an_installation_and_an_upgrade() {
+    if said("dpkg", &["--version"]).is_none() || !rustix::process::geteuid().is_root() {
+        println!("skipped: this needs dpkg, and root to let it write");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let target = folder.path().join("target");
+    for path in ["var/lib/dpkg/info", "var/lib/dpkg/updates", "var/log", "usr/lib", "etc"] {
+        fs::create_dir_all(target.join(path)).unwrap();
+    }
+    fs::write(target.join("var/lib/dpkg/status"), "").unwrap();
+    std::os::unix::fs::symlink("usr/lib", target.join("lib")).unwrap();
+    let mut packages = Packages::open(Arc::new(Root::open(target.to_str().unwrap()).unwrap()));
+    let unit = b"/lib/systemd/system/probe.service";
+    let ask = |packages: &mut Packages, path: &[u8]| {
+        packages.refresh();
+        let busy = packages.under_way().into_iter().map(|state| state.state).next();
+        (packages.check(path).verdict, busy)
+    };
+    let version = |verdict: &Verdict| match verdict {
+        Verdict::Proved { package } => Some(package.version.clone()),
+        Verdict::Unknown { reason } => panic!("{reason}"),
+        _ => None,
+    };
+    for (action, expected) in [("1", Some("1")), ("2", Some("2")), ("remove", None)] {
+        let mut dpkg = Command::new("dpkg");
+        dpkg.arg(format!("--root={}", target.display())).arg("--force-confold");
+        match action {
+            "remove" => dpkg.args(["--remove", "probe"]),
+            version => dpkg.arg("--install").arg(package(folder.path(), version.parse().unwrap())),
+        };
+        let log = fs::File::create(folder.path().join("log")).unwrap();
+        let mut running = dpkg.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
+        let mut seen = BTreeSet::new();
+        let status = loop {
+            let (verdict, busy) = ask(&mut packages, unit);
+            // What stands there while nothing is under way is proved, or it is not there.
+            seen.insert((version(&verdict), busy));
+            if let Some(status) = running.try_wait().unwrap() {
+                break status;
+            }
+        };
+        println!("{action}: {seen:?}");
+        assert!(status.success(), "{}", fs::read_to_string(folder.path().join("log")).unwrap());
+        let (verdict, busy) = ask(&mut packages, unit);
+        assert_eq!((version(&verdict).as_deref(), busy), (expected, None), "{verdict:?}");
+        let (verdict, _) = ask(&mut packages, b"/etc/probe.conf");
+        match action {
+            // Its administrator has changed it after version 1, and keeps it.
+            "1" => {
+                assert_eq!(version(&verdict).as_deref(), Some("1"));
+                fs::write(target.join("etc/probe.conf"), "version=mine\n").unwrap();
+            }
+            _ => assert!(matches!(verdict, Verdict::Modified { config: true, .. }), "{verdict:?}"),
+        }
+        let offered = packages.check_as(b"/etc/probe.conf.dpkg-dist", b"/etc/probe.conf").verdict;
+        assert_eq!(version(&offered).as_deref(), (action != "1").then_some("2"), "{offered:?}");
+    }
 }

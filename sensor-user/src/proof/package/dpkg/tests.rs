@@ -1,9 +1,12 @@
 //! A small tree with dpkg's books, changed as dpkg does.
 
 use std::fs;
+use std::io::{Seek, SeekFrom, Write};
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use md5::Digest as _;
 use rustix::fs::FileType;
@@ -259,6 +262,54 @@ fn a_distrusted_or_damaged_database_proves_nothing() {
     assert!(ask(&mut packages, unit).starts_with("unknown /var/lib/dpkg/status: 1 stanzas"));
     fs::remove_file(&status).unwrap();
     assert_eq!(ask(&mut packages, unit), "unknown there is no package database");
+}
+
+#[test]
+fn what_changes_while_it_is_read_or_is_too_long_is_unknown() {
+    let tree = Tree::new();
+    let path = tree.at("usr/lib/systemd/system/one.service");
+    let mut file = fs::File::create(&path).unwrap();
+    file.set_len(32 << 20).unwrap();
+    let done = Arc::new(AtomicBool::new(false));
+    let writer = std::thread::spawn({
+        let done = done.clone();
+        move || {
+            while !done.load(Ordering::Relaxed) {
+                file.seek(SeekFrom::Start(0)).and_then(|_| file.write_all(b"[Service]\n")).unwrap();
+                // The clock of time stamps ticks every 10 ms at the latest.
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+    });
+    let mut packages = tree.packages();
+    let told = ask(&mut packages, "/usr/lib/systemd/system/one.service");
+    done.store(true, Ordering::Relaxed);
+    writer.join().unwrap();
+    assert_eq!(told, "unknown it changed while it was read");
+    fs::File::create(&path).unwrap().set_len((512 << 20) + 1).unwrap();
+    assert_eq!(
+        ask(&mut packages, "/usr/lib/systemd/system/one.service"),
+        "unknown longer than 512 MiB, not read"
+    );
+}
+
+#[test]
+fn a_new_architecture_replaces_the_old_one() {
+    let tree = Tree::new();
+    let mut packages = tree.packages();
+    let new = stanza("one", "2", "install ok unpacked", "-").replace("amd64", "all");
+    tree.put("var/lib/dpkg/updates/0000", &new);
+    packages.refresh();
+    let all: Vec<_> = packages.packages().into_iter().map(|package| package.architecture).collect();
+    assert_eq!(all, ["all"]);
+    tree.put("var/lib/dpkg/updates/0001", &new.replace("Conffiles", "Multi-Arch: same\nConffiles"));
+    packages.refresh();
+    assert_eq!(
+        (packages.packages().len(), packages.claims(b"/lib/systemd/system/one.service").len()),
+        (1, 1)
+    );
+    let script = packages.script(b"/var/cache/debconf/tmp.ci/one.config.aB1x9z").unwrap();
+    assert_eq!((script.package.unwrap().version.as_str(), script.name.as_str()), ("2", "config"));
 }
 
 #[test]

@@ -188,5 +188,11 @@ fn claim(root: &Root, name: &[u8], package: &Package, spellings: &[Vec<u8>]) -> 
     Some(Claim { package: package.clone(), digest, target: object.link, config })
 }
 
+pub(super) fn read_as_all(bytes: &[u8]) {
+    let paths = [b"/usr/bin/vi".to_vec()];
+    let _ = (local::package(bytes), local::files(bytes).count(), local::backups(bytes).count());
+    let _ = (mtree::find(bytes, &paths), mtree::find_in(bytes, &paths));
+}
+
 #[cfg(test)]
 mod tests;

@@ -262,5 +262,26 @@ fn open(root: &Root, path: &str) -> io::Result<Open> {
     Ok(Open::Sqlite { of, packages })
 }
 
+pub(super) fn read_as_all(bytes: &[u8]) {
+    let read = |blob: &[u8]| {
+        let header = Header::parse(blob)?;
+        let _ = (header.package(), header.paths().count());
+        header.claim(&[b"/usr/bin/vi".to_vec()])
+    };
+    let _ = read(bytes);
+    let bytes = bytes.to_vec();
+    for slot in ndb::slots(&bytes).unwrap_or_default() {
+        let _ = ndb::blob(&bytes, slot).map(|blob| read(&blob));
+    }
+    // The same bytes as a database, and as another's log.
+    for (main, log) in [(bytes.clone(), None), (bytes.clone(), Some(bytes))] {
+        let Ok(of) = Sqlite::open(main, log) else { continue };
+        let Ok(table) = of.table("Packages") else { continue };
+        for row in of.rows(table, 100).unwrap_or_default() {
+            let _ = of.blob(table, row).map(|blob| read(&blob.unwrap_or_default()));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests;
