@@ -148,3 +148,85 @@ fn work(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::source::content::Root;
+
+    /// Databases that count how often they were read, and own one path until then.
+    struct Counted(u32);
+
+    impl Databases for Counted {
+        fn former(&mut self, path: &[u8]) -> Option<Package> {
+            (self.0 == 0 && path == b"/a").then(|| Package {
+                manager: crate::proof::package::Manager::Dpkg,
+                name: "a".into(),
+                version: "1".into(),
+                architecture: String::new(),
+            })
+        }
+
+        fn refresh(&mut self) {
+            self.0 += 1;
+        }
+
+        fn look(&mut self, path: &[u8]) -> Proof {
+            Proof { path: path.to_vec(), verdict: Verdict::Unowned, former: None, object: None, end: None }
+        }
+    }
+
+    async fn answer(prover: &mut Prover) -> Proofs {
+        tokio::time::timeout(Duration::from_secs(60), prover.answer()).await.unwrap().unwrap()
+    }
+
+    #[tokio::test]
+    async fn whose_a_path_was_is_asked_before_the_databases_are_read_again() {
+        let mut prover = Prover::new(|| Counted(0)).unwrap();
+        prover.ask(7, vec![b"/a".to_vec(), b"/b".to_vec()]);
+        let first = answer(&mut prover).await;
+        let former: Vec<bool> = first.proofs.iter().map(|proof| proof.former.is_some()).collect();
+        assert_eq!((first.id, former), (7, vec![true, false]));
+        prover.ask(8, vec![b"/a".to_vec()]);
+        assert_eq!(answer(&mut prover).await.proofs[0].former, None);
+    }
+
+    #[tokio::test]
+    async fn a_flood_is_bounded_and_counted() {
+        let mut prover = Prover::new(|| Counted(0)).unwrap();
+        let asked = 2 * (QUESTIONS_MAX + ANSWERS_MAX) as u64;
+        for id in 1..=asked {
+            prover.ask(id, vec![b"/a".to_vec()]);
+        }
+        let mut answered = 0;
+        while tokio::time::timeout(Duration::from_secs(1), prover.answer()).await.is_ok() {
+            answered += 1;
+        }
+        assert_eq!(answered + prover.refused(), asked);
+        assert!(prover.refused() > 0);
+    }
+
+    #[tokio::test]
+    async fn this_machines_dpkg_is_its_packages_own() {
+        if !std::path::Path::new("/usr/bin/dpkg").exists() {
+            crate::test_support::skip("proof of dpkg", "there is no dpkg here");
+            return;
+        }
+        let root = Arc::new(Root::open("/").unwrap());
+        let mut prover = Prover::new(move || Packages::open(root)).unwrap();
+        prover.ask(1, vec![b"/usr/bin/dpkg".to_vec(), b"/var/lib/dpkg/info/dpkg.postinst".to_vec()]);
+        let proofs = answer(&mut prover).await.proofs;
+        assert!(
+            matches!(&proofs[0].verdict, Verdict::Proved { package } if package.name == "dpkg"),
+            "{:?}",
+            proofs[0]
+        );
+        assert!(
+            matches!(&proofs[1].verdict, Verdict::Claimed { package } if package.name == "dpkg"),
+            "{:?}",
+            proofs[1]
+        );
+    }
+}
