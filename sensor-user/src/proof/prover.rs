@@ -65,7 +65,7 @@ impl Databases for Packages {
     }
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Question {
     id: u64,
     paths: Vec<Vec<u8>>,
@@ -77,7 +77,7 @@ pub struct Prover {
     questions: Sender<Question>,
     answers: mpsc::Receiver<Proofs>,
     /// Questions that wait.
-    waiting: Arc<Mutex<HashSet<(u64, Vec<Vec<u8>>)>>>,
+    waiting: Arc<Mutex<HashSet<Question>>>,
     refused: u64,
 }
 
@@ -99,13 +99,16 @@ impl Prover {
 
     /// Has paths compared. What waits already is not compared twice.
     pub fn ask(&mut self, id: u64, paths: Vec<Vec<u8>>) {
+        let question = Question { id, paths };
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        if waiting.len() >= QUESTIONS_MAX {
-            self.refused += 1;
-        } else if waiting.insert((id, paths.clone())) && self.questions.send(Question { id, paths }).is_err()
-        {
-            self.refused += 1;
+        if waiting.contains(&question) {
+            return;
         }
+        if waiting.len() >= QUESTIONS_MAX || self.questions.send(question.clone()).is_err() {
+            self.refused += 1;
+            return;
+        }
+        waiting.insert(question);
     }
 
     /// The next answer; waits for it.
@@ -128,7 +131,7 @@ fn work(
     mut databases: impl Databases,
     asked: &Receiver<Question>,
     answers: &mpsc::Sender<Proofs>,
-    waiting: &Mutex<HashSet<(u64, Vec<Vec<u8>>)>>,
+    waiting: &Mutex<HashSet<Question>>,
 ) {
     while let Ok(first) = asked.recv() {
         let questions: Vec<Question> = std::iter::once(first).chain(asked.try_iter()).collect();
@@ -141,7 +144,7 @@ fn work(
         for (question, former) in questions.into_iter().zip(former) {
             let looked = |(path, former): (&Vec<u8>, _)| Proof { former, ..databases.look(path) };
             let proofs = question.paths.iter().zip(former).map(looked).collect();
-            waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&(question.id, question.paths));
+            waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&question);
             if answers.blocking_send(Proofs { id: question.id, proofs }).is_err() {
                 return;
             }
