@@ -19,7 +19,7 @@ const CARGO_FUZZ: &str = "0.13.2";
 const HOST: &str = "x86_64-unknown-linux-gnu";
 
 /// The programs of `tests/fuzz/Cargo.toml`.
-const TARGETS: [&str; 6] = ["unit", "command", "bus", "records", "recording", "btf"];
+const TARGETS: [&str; 7] = ["unit", "command", "bus", "records", "recording", "btf", "packages"];
 
 /// Bytes of an input, seconds for one, and MiB for all: beyond each libFuzzer calls it a fault.
 const LIMITS: [&str; 3] = ["-max_len=8192", "-timeout=10", "-rss_limit_mb=1024"];

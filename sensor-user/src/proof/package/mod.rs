@@ -1,14 +1,17 @@
 //! What package databases say of a path: who owns it, and what its content must be.
 
 mod aliases;
+mod apk;
 mod check;
 mod database;
 mod dpkg;
 mod index;
+mod pacman;
+mod rpm;
 mod temporary;
 
 pub use check::{Checked, End, Object};
-pub use database::{Packages, Script, Status, UnderWay};
+pub use database::{Packages, Script, Status, UnderWay, database_of};
 pub use temporary::{Stage, Temporary, temporary};
 
 use serde::{Deserialize, Serialize};
@@ -101,4 +104,12 @@ pub enum Verdict {
         /// Why, in words.
         reason: String,
     },
+}
+
+/// Reads bytes as every format that a package database has, and drops what comes of it: for the fuzzer.
+pub fn read_as_all(bytes: &[u8]) {
+    dpkg::read_as_all(bytes);
+    rpm::read_as_all(bytes);
+    apk::read_as_all(bytes);
+    pacman::read_as_all(bytes);
 }

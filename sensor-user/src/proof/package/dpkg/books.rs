@@ -37,7 +37,8 @@ pub(super) struct Books {
     by_name: HashMap<(String, String), usize>,
     status: Option<Stamp>,
     directory: Option<Stamp>,
-    updates: Vec<(Vec<u8>, Stamp)>,
+    /// Names of the journal's entries that were read.
+    updates: Vec<Vec<u8>>,
     /// What could not be read.
     pub(super) problems: Vec<String>,
 }
@@ -52,6 +53,11 @@ pub(super) struct News {
 }
 
 impl Books {
+    /// Whether there are any.
+    pub(super) fn is_there(&self) -> bool {
+        self.status.is_some()
+    }
+
     /// Reads what changed.
     pub(super) fn refresh(&mut self, root: &Root) -> News {
         let status = root.stamp(STATUS);
@@ -66,10 +72,10 @@ impl Books {
         }
         if let Some(new) = grown {
             self.directory = directory;
-            for (name, stamp) in new {
+            for name in new {
                 if let Some(text) = self.read(root, &path(&name), UPDATE_MAX) {
                     self.enter(stanzas(&text.0, PACKAGES_MAX), &mut news);
-                    self.updates.push((name, stamp));
+                    self.updates.push(name);
                 }
             }
             return news;
@@ -77,8 +83,9 @@ impl Books {
         self.read_all(root)
     }
 
-    /// Entries of the journal that came since, in their order; `None` if that is not all that happened.
-    fn grown(&self, root: &Root) -> Option<Vec<(Vec<u8>, Stamp)>> {
+    /// Entries of the journal that came since, in their order; `None` if that is not all that happened. Before a number is used
+    /// again, `status` is written anew.
+    fn grown(&self, root: &Root) -> Option<Vec<Vec<u8>>> {
         let now = journal(root).ok()?;
         let rest = now.get(self.updates.len()..)?;
         (now[..self.updates.len()] == self.updates[..]).then(|| rest.to_vec())
@@ -107,7 +114,7 @@ impl Books {
                 Vec::new()
             });
             for at in 0..self.updates.len() {
-                let path = path(&self.updates[at].0);
+                let path = path(&self.updates[at]);
                 if let Some((text, _)) = self.read(root, &path, UPDATE_MAX) {
                     let more = stanzas(&text, PACKAGES_MAX);
                     all.records.extend(more.records);
@@ -153,6 +160,9 @@ impl Books {
                 .push(format!("/var/lib/dpkg/status: {} stanzas without a sound name", stanzas.refused));
         }
         for record in stanzas.records {
+            if record.is_same {
+                self.forget_plain(&record, news);
+            }
             let next = self.known.len();
             let at = *self.by_name.entry(key(&record)).or_insert(next);
             if at == next {
@@ -172,6 +182,20 @@ impl Books {
         news.changed.dedup();
     }
 
+    /// A package that has become `Multi-Arch: same`: the stanza without it, noted as it was installed at first or in an old
+    /// version, is its own.
+    fn forget_plain(&mut self, record: &Record, news: &mut News) {
+        let Some(&at) = self.by_name.get(&(record.name.clone(), String::new())) else { return };
+        let plain = &mut self.known[at].record;
+        if plain.state == State::NotInstalled {
+            return;
+        }
+        if plain.architecture == record.architecture || !plain.state.is_under_way() {
+            plain.state = State::NotInstalled;
+            news.changed.push(at);
+        }
+    }
+
     /// A package by its name, and architecture if that is told.
     pub(super) fn find(&self, name: &str, architecture: Option<&str>) -> Option<&Known> {
         let mut named = self.known.iter().filter(|known| known.record.state != State::NotInstalled);
@@ -181,8 +205,11 @@ impl Books {
     }
 }
 
+/// What there can be one of: only `Multi-Arch: same` packages are there for more than one architecture. Of all others a new
+/// version may be of another one than the old.
 fn key(record: &Record) -> (String, String) {
-    (record.name.clone(), record.architecture.clone())
+    let architecture = if record.is_same { record.architecture.clone() } else { String::new() };
+    (record.name.clone(), architecture)
 }
 
 fn path(name: &[u8]) -> Vec<u8> {
@@ -190,14 +217,14 @@ fn path(name: &[u8]) -> Vec<u8> {
 }
 
 /// Entries of the journal: names of digits alone, in their order (`update_file_filter`).
-fn journal(root: &Root) -> std::io::Result<Vec<(Vec<u8>, Stamp)>> {
+fn journal(root: &Root) -> std::io::Result<Vec<Vec<u8>>> {
     let mut names = match root.names(UPDATES, UPDATES_MAX) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         names => names?,
     };
     names.retain(|name| name.iter().all(u8::is_ascii_digit));
     names.sort_unstable();
-    Ok(names.into_iter().filter_map(|name| root.stamp(&path(&name)).map(|stamp| (name, stamp))).collect())
+    Ok(names)
 }
 
 /// Whether it changed so shortly ago that a further change may not show.

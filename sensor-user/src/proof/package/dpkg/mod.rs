@@ -43,6 +43,7 @@ use crate::source::object::Stamp;
 
 const INFO: &str = "/var/lib/dpkg/info";
 const INCOMING: &str = "/var/lib/dpkg/tmp.ci";
+const PRECONFIGURED: &str = "/var/cache/debconf/tmp.ci";
 const DIVERSIONS: &[u8] = b"/var/lib/dpkg/diversions";
 const ALTERNATIVES: &str = "/var/lib/dpkg/alternatives";
 /// Bytes of a file in `info` at most; Debian's longest have 2 MiB.
@@ -136,19 +137,26 @@ impl Database for Dpkg {
         })
     }
 
-    fn status(&self) -> Status {
+    fn manager(&self) -> Manager {
+        Manager::Dpkg
+    }
+
+    fn status(&self) -> Option<Status> {
         let mut problems = [&self.books.problems[..], &self.problems].concat();
         if self.index.overflowed() {
             problems.push(format!("{INFO}: more paths than the index takes"));
         }
-        Status {
+        if !self.books.is_there() && problems.is_empty() {
+            return None;
+        }
+        Some(Status {
             manager: Manager::Dpkg,
             path: "/var/lib/dpkg".to_owned(),
             packages: self.counted().count(),
             paths: self.index.len(),
             problems,
             distrusted: None,
-        }
+        })
     }
 
     fn under_way(&self, _root: &Root) -> Vec<UnderWay> {
@@ -170,6 +178,15 @@ impl Database for Dpkg {
             return NAMES
                 .contains(&file)
                 .then(|| script(self.incoming(root).map(|record| record.package()), file));
+        }
+        if directory == PRECONFIGURED {
+            // Made by debconf before anything is unpacked (apt-extracttemplates(1)): `PACKAGE.config.XXXXXX`.
+            let (package, _) =
+                file.rsplit_once('.')?.0.rsplit_once(".config").filter(|(_, rest)| rest.is_empty())?;
+            return Some(script(
+                self.books.find(package, None).map(|known| known.record.package()),
+                "config",
+            ));
         }
         let (package, name) = file.rsplit_once('.')?;
         if directory != INFO || !NAMES.contains(&name) {
@@ -282,7 +299,8 @@ impl Dpkg {
         let mut record = stanzas(&text, 1).records.pop()?;
         let under_way = |known: &&books::Known| known.record.state.is_under_way();
         let known = self.books.known.iter().filter(under_way).find(|known| {
-            known.record.name == record.name && known.record.architecture == record.architecture
+            known.record.name == record.name
+                && (known.record.architecture == record.architecture || !known.record.is_same)
         });
         record.state = known?.record.state;
         Some(record)
@@ -345,3 +363,18 @@ fn has_conffile(text: &[u8], spellings: &[Vec<u8>]) -> bool {
         spellings.iter().any(|spelling| spelling == path)
     })
 }
+
+pub(super) fn read_as_all(bytes: &[u8]) {
+    let paths = [b"/usr/bin/vi".to_vec()];
+    let _ = (stanzas(bytes, 100), digest_in(bytes, &paths), has_conffile(bytes, &paths));
+    let _ = Diversions::parse(bytes, &Aliases::default()).known_as(&paths[0]);
+    let alternative = Alternative::parse(b"vi", bytes);
+    let _ = alternative.and_then(|one| one.explains(b"/etc/alternatives/vi", &paths[0], |a, b| a == b));
+}
+
+#[cfg(test)]
+mod cost_tests;
+#[cfg(test)]
+mod here_tests;
+#[cfg(test)]
+mod tests;
