@@ -265,7 +265,12 @@ impl Detector {
 
     /// Whether the process is itself a package manager, by its file.
     pub(super) fn is_packagers(&self, who: Option<Who>, lineage: &Lineage) -> bool {
-        who.and_then(|who| self.transaction_of(who.handle, lineage)).is_some_and(|own| {
+        let Some(who) =
+            who.filter(|who| lineage.image(who.handle).is_some_and(|own| named(own.exe).is_some()))
+        else {
+            return false;
+        };
+        self.transaction_of(who.handle, lineage).is_some_and(|own| {
             own.direct && matches!(self.standing(&own, lineage).identity, Identity::Proved(_))
         })
     }

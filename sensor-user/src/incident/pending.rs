@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::held::Incident;
-use super::proving::{Known, Outcome, Told, judge};
+use super::proving::{Judged, Known, Outcome, Told, judge};
 use super::weight::weight;
 use crate::detect::managers::{Standing, Transaction};
 use crate::detect::score;
@@ -209,7 +209,7 @@ impl Pending {
             return;
         }
         self.news = false;
-        let mut judged: Vec<(u64, Told, Vec<(i8, String)>)> = Vec::new();
+        let mut judged: Vec<(u64, Judged)> = Vec::new();
         for (key, entry) in &mut self.entries {
             let Some(transaction) = entry.incident.finding.transaction.as_deref() else { continue };
             let standing = standing(transaction);
@@ -226,11 +226,9 @@ impl Pending {
                 overdue,
                 distrusted,
             };
-            if let Some((told, reasons)) = judge(&entry.incident, &known) {
-                judged.push((*key, told, reasons));
-            }
+            judged.extend(judge(&entry.incident, &known).map(|judged| (*key, judged)));
         }
-        for (key, told, reasons) in judged {
+        for (key, (told, reasons)) in judged {
             let Some(entry) = self.take(key) else { continue };
             self.outcomes[told.outcome as usize] += 1;
             ready.push(conclude(*entry.incident, told, reasons));

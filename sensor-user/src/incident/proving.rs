@@ -70,6 +70,9 @@ pub struct Told {
     pub script_package: Option<Package>,
 }
 
+/// What an incident comes to, and parts of its score with their points.
+pub(super) type Judged = (Told, Vec<(i8, String)>);
+
 /// What is known when an incident is looked at.
 pub(super) struct Known<'a> {
     /// The answers, by path.
@@ -85,7 +88,7 @@ pub(super) struct Known<'a> {
 }
 
 /// What an incident comes to; `None` where that cannot be said yet.
-pub(super) fn judge(incident: &Incident, known: &Known<'_>) -> Option<(Told, Vec<(i8, String)>)> {
+pub(super) fn judge(incident: &Incident, known: &Known<'_>) -> Option<Judged> {
     let finding = &incident.finding;
     let transaction = finding.transaction.as_deref()?;
     let file = finding.file.as_ref()?;

@@ -65,7 +65,7 @@ impl Databases for Packages {
     }
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Question {
     id: u64,
     paths: Vec<Vec<u8>>,
@@ -77,7 +77,7 @@ pub struct Prover {
     questions: Sender<Question>,
     answers: mpsc::Receiver<Proofs>,
     /// Questions that wait.
-    waiting: Arc<Mutex<HashSet<(u64, Vec<Vec<u8>>)>>>,
+    waiting: Arc<Mutex<HashSet<Question>>>,
     refused: u64,
 }
 
@@ -99,13 +99,16 @@ impl Prover {
 
     /// Has paths compared. What waits already is not compared twice.
     pub fn ask(&mut self, id: u64, paths: Vec<Vec<u8>>) {
+        let question = Question { id, paths };
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        if waiting.len() >= QUESTIONS_MAX {
-            self.refused += 1;
-        } else if waiting.insert((id, paths.clone())) && self.questions.send(Question { id, paths }).is_err()
-        {
-            self.refused += 1;
+        if waiting.contains(&question) {
+            return;
         }
+        if waiting.len() >= QUESTIONS_MAX || self.questions.send(question.clone()).is_err() {
+            self.refused += 1;
+            return;
+        }
+        waiting.insert(question);
     }
 
     /// The next answer; waits for it.
@@ -128,7 +131,7 @@ fn work(
     mut databases: impl Databases,
     asked: &Receiver<Question>,
     answers: &mpsc::Sender<Proofs>,
-    waiting: &Mutex<HashSet<(u64, Vec<Vec<u8>>)>>,
+    waiting: &Mutex<HashSet<Question>>,
 ) {
     while let Ok(first) = asked.recv() {
         let questions: Vec<Question> = std::iter::once(first).chain(asked.try_iter()).collect();
@@ -141,10 +144,92 @@ fn work(
         for (question, former) in questions.into_iter().zip(former) {
             let looked = |(path, former): (&Vec<u8>, _)| Proof { former, ..databases.look(path) };
             let proofs = question.paths.iter().zip(former).map(looked).collect();
-            waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&(question.id, question.paths));
+            waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&question);
             if answers.blocking_send(Proofs { id: question.id, proofs }).is_err() {
                 return;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::source::content::Root;
+
+    /// Databases that count how often they were read, and own one path until then.
+    struct Counted(u32);
+
+    impl Databases for Counted {
+        fn former(&mut self, path: &[u8]) -> Option<Package> {
+            (self.0 == 0 && path == b"/a").then(|| Package {
+                manager: crate::proof::package::Manager::Dpkg,
+                name: "a".into(),
+                version: "1".into(),
+                architecture: String::new(),
+            })
+        }
+
+        fn refresh(&mut self) {
+            self.0 += 1;
+        }
+
+        fn look(&mut self, path: &[u8]) -> Proof {
+            Proof { path: path.to_vec(), verdict: Verdict::Unowned, former: None, object: None, end: None }
+        }
+    }
+
+    async fn answer(prover: &mut Prover) -> Proofs {
+        tokio::time::timeout(Duration::from_secs(60), prover.answer()).await.unwrap().unwrap()
+    }
+
+    #[tokio::test]
+    async fn whose_a_path_was_is_asked_before_the_databases_are_read_again() {
+        let mut prover = Prover::new(|| Counted(0)).unwrap();
+        prover.ask(7, vec![b"/a".to_vec(), b"/b".to_vec()]);
+        let first = answer(&mut prover).await;
+        let former: Vec<bool> = first.proofs.iter().map(|proof| proof.former.is_some()).collect();
+        assert_eq!((first.id, former), (7, vec![true, false]));
+        prover.ask(8, vec![b"/a".to_vec()]);
+        assert_eq!(answer(&mut prover).await.proofs[0].former, None);
+    }
+
+    #[tokio::test]
+    async fn a_flood_is_bounded_and_counted() {
+        let mut prover = Prover::new(|| Counted(0)).unwrap();
+        let asked = 2 * (QUESTIONS_MAX + ANSWERS_MAX) as u64;
+        for id in 1..=asked {
+            prover.ask(id, vec![b"/a".to_vec()]);
+        }
+        let mut answered = 0;
+        while tokio::time::timeout(Duration::from_secs(1), prover.answer()).await.is_ok() {
+            answered += 1;
+        }
+        assert_eq!(answered + prover.refused(), asked);
+        assert!(prover.refused() > 0);
+    }
+
+    #[tokio::test]
+    async fn this_machines_dpkg_is_its_packages_own() {
+        if !std::path::Path::new("/usr/bin/dpkg").exists() {
+            crate::test_support::skip("proof of dpkg", "there is no dpkg here");
+            return;
+        }
+        let root = Arc::new(Root::open("/").unwrap());
+        let mut prover = Prover::new(move || Packages::open(root)).unwrap();
+        prover.ask(1, vec![b"/usr/bin/dpkg".to_vec(), b"/var/lib/dpkg/info/dpkg.postinst".to_vec()]);
+        let proofs = answer(&mut prover).await.proofs;
+        assert!(
+            matches!(&proofs[0].verdict, Verdict::Proved { package } if package.name == "dpkg"),
+            "{:?}",
+            proofs[0]
+        );
+        assert!(
+            matches!(&proofs[1].verdict, Verdict::Claimed { package } if package.name == "dpkg"),
+            "{:?}",
+            proofs[1]
+        );
     }
 }

@@ -101,8 +101,12 @@ impl Contents {
             if answer.is_none() && proofs.is_none() {
                 return;
             }
-            answer.iter().for_each(|answer| tell(answer, stream));
-            proofs.iter().for_each(|proofs| stream.tell(kind::PROOF, proofs));
+            if let Some(answer) = &answer {
+                tell(answer, stream);
+            }
+            if let Some(proofs) = &proofs {
+                stream.tell(kind::PROOF, proofs);
+            }
         }
     }
 
