@@ -3,6 +3,7 @@
 mod document;
 mod table;
 
+pub(super) use document::kind_name;
 pub use document::{SCHEMA, SCHEMA_VERSION};
 
 use std::io::{IsTerminal, Write};

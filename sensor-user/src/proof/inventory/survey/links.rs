@@ -10,6 +10,7 @@ use super::walk::{End, Found, UnitFile, UnitFileIs, entry, is_unit_class, passed
 use super::{Kind, text};
 use crate::event::path::lossy;
 use crate::proof::package::{Package, Verdict};
+use crate::subject::place::resolve_target;
 use crate::subject::service::{Scope, UnitPart};
 use crate::subject::unit::effective::Effective;
 use crate::subject::unit::key::Key;
@@ -69,6 +70,7 @@ pub(super) fn prove(units: &System, found: &mut Found) {
             proved.insert(entry.path.clone(), package.clone());
         }
     }
+    runlevels(&proved, found);
     let links: Vec<(Vec<u8>, Kind)> = found
         .entries
         .values()
@@ -100,6 +102,21 @@ pub(super) fn prove(units: &System, found: &mut Found) {
                 found.remark(key.1, &key.0, [signal("link.unasked", Weight::Weak, why)]);
             }
             _ => {}
+        }
+    }
+}
+
+/// Links of runlevels are made by maintainer scripts (update-rc.d(8)); one that bears the name of a proved script is proved.
+fn runlevels(proved: &HashMap<Vec<u8>, Package>, found: &mut Found) {
+    for (key, entry) in &mut found.entries {
+        if found.parts.get(key) != Some(&UnitPart::RunlevelLink) || entry.proof != Verdict::Unowned {
+            continue;
+        }
+        let end = entry.target.as_ref().map(|target| resolve_target(&entry.path, target));
+        let package =
+            end.filter(|end| split(end).1 == entry.name.as_bytes()).and_then(|end| proved.get(&end));
+        if let Some(package) = package {
+            entry.proof = Verdict::Proved { package: package.clone() };
         }
     }
 }
