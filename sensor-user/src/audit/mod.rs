@@ -8,3 +8,6 @@ mod risk;
 
 pub use difference::{Change, Difference, differences, verdict};
 pub use risk::{Risk, Sum, weigh};
+
+#[cfg(test)]
+mod tests;

@@ -19,7 +19,8 @@ const WHY_MAX: usize = 24;
 
 /// What an entry whose content is proved can still be blamed for: what is not in its files, or who may change what it
 /// runs.
-const BEYOND_PROOF: [&str; 4] = ["program.owner", "program.writable", "link.unasked", "environment.loads"];
+const BEYOND_PROOF: [&str; 5] =
+    ["program.owner", "program.writable", "link.unasked", "link.shell", "environment.loads"];
 
 /// Files that installers and the machine itself make, without a package that owns them. That they are there says nothing;
 /// what they say is weighed all the same.

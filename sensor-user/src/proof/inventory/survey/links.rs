@@ -88,6 +88,12 @@ pub(super) fn prove(units: &System, found: &mut Found) {
         }
         let asked = units.of_link(&key.0, split(&end).1).is_some_and(|unit| asks_for(unit, &key.0));
         let of_proved = proved.get(&end).cloned();
+        // Debian has one in every system, for nobody to enable (systemd-debug-generator(8)).
+        let shell = units.of_link(&key.0, split(&end).1).filter(|unit| gives_shell(unit));
+        if let Some(unit) = shell.filter(|_| !is_packages(&key.0)) {
+            let why = format!("{} gives a shell without a password", lossy(&unit.name));
+            found.remark(key.1, &key.0, [signal("link.shell", Weight::Strong, why)]);
+        }
         let whose = split(&end).1 == split(&key.0).1;
         match of_proved {
             Some(package) if !known && asked => {
@@ -143,6 +149,15 @@ fn asks_for(unit: &Effective, link: &[u8]) -> bool {
         }
     }
     unit.all(Key::Alias).any(|setting| *setting.text == *name)
+}
+
+/// Whether a unit puts a shell on a terminal, as root.
+fn gives_shell(unit: &Effective) -> bool {
+    let terminal = unit.text(Key::StandardInput).is_some_and(|input| input.starts_with(b"tty"));
+    let shells: [&[u8]; 5] = [b"sh", b"bash", b"dash", b"zsh", b"ash"];
+    terminal
+        && unit.user().is_none()
+        && unit.commands.iter().any(|run| shells.contains(&split(&run.command.path).1))
 }
 
 fn signal(slug: &'static str, weight: Weight, why: String) -> Signal {
