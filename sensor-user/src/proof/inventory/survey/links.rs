@@ -12,7 +12,7 @@ use crate::event::path::lossy;
 use crate::proof::package::{Package, Verdict};
 use crate::subject::place::resolve_target;
 use crate::subject::service::{Scope, UnitPart};
-use crate::subject::unit::effective::Effective;
+use crate::subject::unit::effective::{Effective, State};
 use crate::subject::unit::key::Key;
 use crate::subject::unit::load::split;
 use crate::subject::unit::name::Name;
@@ -86,11 +86,12 @@ pub(super) fn prove(units: &System, found: &mut Found) {
             found.remark(key.1, &key.0, [signal("unit.masked", Weight::Note, why)]);
             continue;
         }
-        let asked = units.of_link(&key.0, split(&end).1).is_some_and(|unit| asks_for(unit, &key.0));
+        // What a mask hides is not started, and what it asks for not known here.
+        let unit = units.of_link(&key.0, split(&end).1).filter(|unit| unit.state != State::Masked);
+        let asked = unit.is_some_and(|unit| asks_for(unit, &key.0));
         let of_proved = proved.get(&end).cloned();
         // Debian has one in every system, for nobody to enable (systemd-debug-generator(8)).
-        let shell = units.of_link(&key.0, split(&end).1).filter(|unit| gives_shell(unit));
-        if let Some(unit) = shell.filter(|_| !is_packages(&key.0)) {
+        if let Some(unit) = unit.filter(|unit| gives_shell(unit)).filter(|_| !is_packages(&key.0)) {
             let why = format!("{} gives a shell without a password", lossy(&unit.name));
             found.remark(key.1, &key.0, [signal("link.shell", Weight::Strong, why)]);
         }
@@ -101,7 +102,7 @@ pub(super) fn prove(units: &System, found: &mut Found) {
                     entry.proof = Verdict::Proved { package };
                 }
             }
-            Some(_) if !asked && !is_packages(&key.0) => {
+            Some(_) if unit.is_some() && !asked && !is_packages(&key.0) => {
                 let what = if whose { "starts" } else { "stands for" };
                 let why =
                     format!("it {what} {}, which does not ask for it ([Install])", lossy(split(&end).1));
