@@ -33,6 +33,7 @@ enum Command {
     Run(cli::run::Args),
     Replay(cli::replay::Args),
     Scan(cli::scan::Args),
+    Baseline(cli::baseline::Args),
     Selftest(cli::selftest::Args),
     Config(cli::config::Args),
 }
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         Command::Run(args) => cli::run::main(&args),
         Command::Replay(args) => cli::replay::main(&args),
         Command::Scan(args) => cli::scan::main(&args),
+        Command::Baseline(args) => cli::baseline::main(&args),
         Command::Config(args) => cli::config::main(&args),
         Command::Selftest(args) => cli::selftest::main(&args),
     };
@@ -96,6 +98,9 @@ mod tests {
             " run",
             " replay",
             " scan",
+            " baseline",
+            " baseline snapshot",
+            " baseline diff",
             " selftest",
             " config",
             " config check",

@@ -2,7 +2,12 @@
 //!
 //! No I/O but in [`posture`], which looks at directories and settings below a root.
 
+mod difference;
 pub mod posture;
 mod risk;
 
+pub use difference::{Change, Difference, differences, verdict};
 pub use risk::{Risk, Sum, weigh};
+
+#[cfg(test)]
+mod tests;

@@ -17,9 +17,13 @@ use crate::subject::unit::signals::{Signal, Weight};
 /// Sentences of one finding.
 const WHY_MAX: usize = 24;
 
+/// What anything that is not proved has at least.
+const LEAST: i32 = 5;
+
 /// What an entry whose content is proved can still be blamed for: what is not in its files, or who may change what it
 /// runs.
-const BEYOND_PROOF: [&str; 4] = ["program.owner", "program.writable", "link.unasked", "environment.loads"];
+const BEYOND_PROOF: [&str; 5] =
+    ["program.owner", "program.writable", "link.unasked", "link.shell", "environment.loads"];
 
 /// Files that installers and the machine itself make, without a package that owns them. That they are there says nothing;
 /// what they say is weighed all the same.
@@ -121,6 +125,8 @@ fn of_entry<'a>(entry: &'a Entry, part: UnitPart, signals: &[&Signal]) -> Option
     let programs: Vec<&Program> = entry.programs.iter().filter(odd).collect();
     let signals: Vec<&Signal> = signals
         .iter()
+        // A mask keeps the name of what it hides, and runs nothing.
+        .filter(|signal| rule.id != rules::UNIT_MASKED.id || !signal.slug.starts_with("name."))
         .filter(|signal| !proved || BEYOND_PROOF.contains(&signal.slug) && signal.weight > Weight::Note)
         .copied()
         .collect();
@@ -128,7 +134,7 @@ fn of_entry<'a>(entry: &'a Entry, part: UnitPart, signals: &[&Signal]) -> Option
         return None;
     }
     let mut why = Vec::new();
-    let mut score = i32::from(base(rule.severity)) + own_points(entry, part, &mut why);
+    let mut score = (i32::from(base(rule.severity)) + own_points(entry, &mut why)).max(LEAST);
     let mut said: Vec<(i32, String)> = Vec::new();
     for signal in &signals {
         said.push((points(signal.weight), signal.why.clone()));
@@ -161,7 +167,7 @@ fn points(weight: Weight) -> i32 {
 }
 
 /// What its own proof, or the lack of it, takes off the rule's weight: a file that is there may have been there for ever.
-fn own_points(entry: &Entry, part: UnitPart, why: &mut Vec<String>) -> i32 {
+fn own_points(entry: &Entry, why: &mut Vec<String>) -> i32 {
     let of = |package: &Package| format!("{} {}", package.name, package.version);
     let path = lossy(&entry.path);
     let volatile = path.starts_with("/run/systemd/generator")
@@ -195,8 +201,8 @@ fn own_points(entry: &Entry, part: UnitPart, why: &mut Vec<String>) -> i32 {
         }
         Verdict::Unowned => {
             why.push("no package owns it".to_owned());
-            // An unasked link or a mask weighs less than a unit: it brings no code.
-            if entry.kind == Kind::Link || part == UnitPart::RunlevelLink { -45 } else { -30 }
+            // A link or a mask weighs less than a unit: it brings no code.
+            if entry.kind == Kind::Link { -45 } else { -30 }
         }
         Verdict::Unknown { reason } => {
             why.push(format!("whether it is known software cannot be said: {reason}"));
@@ -217,17 +223,20 @@ fn is_sound(program: &Program) -> bool {
 fn of_program(entry: &Entry, program: &Program) -> (i32, String) {
     let path = lossy(&program.path);
     let proved = matches!(entry.proof, Verdict::Proved { .. });
+    let verb = if entry.target.is_some() { "leads to" } else { "runs" };
     match &program.proof {
         Verdict::Modified { package, .. } => (
             if proved { 30 } else { 15 },
-            format!("it runs {path}, which is not what {} {} brought", package.name, package.version),
+            format!("it {verb} {path}, which is not what {} {} brought", package.name, package.version),
         ),
         // Among links of alternatives, and what dpkg has no digest of.
         Verdict::Claimed { package } => {
-            (0, format!("it runs {path} of {}, which does not say what must be in it", package.name))
+            (0, format!("it {verb} {path} of {}, which does not say what must be in it", package.name))
         }
-        Verdict::Unowned => (if proved { 15 } else { 5 }, format!("it runs {path}, which no package owns")),
-        Verdict::Unknown { reason } => (0, format!("it runs {path}, of which nothing can be said: {reason}")),
+        Verdict::Unowned => (if proved { 15 } else { 5 }, format!("it {verb} {path}, which no package owns")),
+        Verdict::Unknown { reason } => {
+            (0, format!("it {verb} {path}, of which nothing can be said: {reason}"))
+        }
         Verdict::Proved { .. } => (0, String::new()),
     }
 }

@@ -1,5 +1,6 @@
 //! The commands. Each wires rooms together and holds no logic of its own.
 
+pub mod baseline;
 pub mod config;
 pub mod replay;
 pub mod run;

@@ -18,6 +18,7 @@ const GROUP: u32 = 0o020;
 pub(super) fn check(root: &Root, survey: &Survey, found: &mut Vec<Check>) {
     let mut writable = BTreeSet::new();
     let mut foreign = BTreeSet::new();
+    let mut services = BTreeSet::new();
     let mut directories: BTreeMap<Vec<u8>, ()> = BTreeMap::new();
     for entry in survey.entries.iter().filter(|entry| entry.user.is_none() && !is_users(&entry.path)) {
         let link = FileType::from_raw_mode(entry.mode) == FileType::Symlink;
@@ -27,7 +28,8 @@ pub(super) fn check(root: &Root, survey: &Survey, found: &mut Vec<Check>) {
             writable.insert(format!("{path} (mode {:04o})", entry.mode & 0o7777));
         }
         if entry.uid != 0 {
-            foreign.insert(format!("{path} (user {})", entry.uid));
+            let to = if is_service(entry.uid) { &mut services } else { &mut foreign };
+            to.insert(format!("{path} (user {})", entry.uid));
         }
         if !link && entry.mode & GROUP != 0 && entry.gid != 0 && entry.uid == 0 {
             foreign.insert(format!("{path} (group {} may write)", entry.gid));
@@ -58,7 +60,8 @@ pub(super) fn check(root: &Root, survey: &Survey, found: &mut Vec<Check>) {
             writable.insert(format!("{path}/ (mode {:04o})", mode & 0o7777));
         }
         if object.stat.st_uid != 0 {
-            foreign.insert(format!("{path}/ (user {})", object.stat.st_uid));
+            let to = if is_service(object.stat.st_uid) { &mut services } else { &mut foreign };
+            to.insert(format!("{path}/ (user {})", object.stat.st_uid));
         }
     }
     found.push(Check {
@@ -78,6 +81,21 @@ pub(super) fn check(root: &Root, survey: &Survey, found: &mut Vec<Check>) {
         evidence: foreign.into_iter().collect(),
         advice: "chown root:root, or run the service as that user.",
     });
+    found.push(Check {
+        id: "posture.permissions.service-owner",
+        mitigations: &["M1022"],
+        // Packages ship some so: polkit's rules are its daemon's.
+        severity: Severity::Info,
+        title: "users of services may change what the system starts, or exchange it in its directory"
+            .to_owned(),
+        evidence: services.into_iter().collect(),
+        advice: "Where no package made it so: chown root:root.",
+    });
+}
+
+/// Whether an id is a system user's, whom a package made for a service (Debian's policy, 9.2.2; login.defs(5)).
+fn is_service(uid: u32) -> bool {
+    (1..1000).contains(&uid)
 }
 
 /// What users' own managers and sessions read is theirs; units that all users share are not.

@@ -68,7 +68,7 @@ pub(super) fn check(survey: &Survey, found: &mut Vec<Check>) {
         advice: "Have the service run as a user of its own, or listen on 127.0.0.1.",
     });
     let mut programs = BTreeMap::new();
-    for entry in survey.entries.iter().filter(|entry| entry.user.is_none()) {
+    for entry in survey.entries.iter().filter(|entry| entry.user.is_none() && entry.target.is_none()) {
         for program in entry.programs.iter().filter(|program| program.sha256.is_some()) {
             if program.proof == Verdict::Unowned {
                 programs.entry(&program.path).or_insert(&entry.name);

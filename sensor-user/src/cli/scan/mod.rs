@@ -3,6 +3,7 @@
 mod document;
 mod table;
 
+pub(super) use document::kind_name;
 pub use document::{SCHEMA, SCHEMA_VERSION};
 
 use std::io::{IsTerminal, Write};
@@ -54,9 +55,9 @@ pub struct Args {
 }
 
 const AFTER_HELP: &str = "\
-Risk is that of the sensor's rule for writing such a file, less what nobody can know of a file that is
-just there, and more for what is odd: a program in /tmp or of no package, LD_PRELOAD, a download in
-the command line, a look-alike name. `info` is for the record.
+Risk is that of the sensor's rule for writing such a file, less what nobody can know of a file
+that is just there, and more for what is odd: a program in /tmp or of no package, LD_PRELOAD, a
+download in the command line, a look-alike name. `info` is for the record.
 
 Exit codes:
   0  nothing at --min-risk or above

@@ -183,4 +183,4 @@ fn finish(reader: Reader<'_>, found: walk::Found, units: Vec<Effective>, users: 
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -10,8 +10,9 @@ use super::walk::{End, Found, UnitFile, UnitFileIs, entry, is_unit_class, passed
 use super::{Kind, text};
 use crate::event::path::lossy;
 use crate::proof::package::{Package, Verdict};
+use crate::subject::place::resolve_target;
 use crate::subject::service::{Scope, UnitPart};
-use crate::subject::unit::effective::Effective;
+use crate::subject::unit::effective::{Effective, State};
 use crate::subject::unit::key::Key;
 use crate::subject::unit::load::split;
 use crate::subject::unit::name::Name;
@@ -69,6 +70,7 @@ pub(super) fn prove(units: &System, found: &mut Found) {
             proved.insert(entry.path.clone(), package.clone());
         }
     }
+    runlevels(&proved, found);
     let links: Vec<(Vec<u8>, Kind)> = found
         .entries
         .values()
@@ -84,8 +86,15 @@ pub(super) fn prove(units: &System, found: &mut Found) {
             found.remark(key.1, &key.0, [signal("unit.masked", Weight::Note, why)]);
             continue;
         }
-        let asked = units.of_link(&key.0, split(&end).1).is_some_and(|unit| asks_for(unit, &key.0));
+        // What a mask hides is not started, and what it asks for not known here.
+        let unit = units.of_link(&key.0, split(&end).1).filter(|unit| unit.state != State::Masked);
+        let asked = unit.is_some_and(|unit| asks_for(unit, &key.0));
         let of_proved = proved.get(&end).cloned();
+        // Debian has one in every system, for nobody to enable (systemd-debug-generator(8)).
+        if let Some(unit) = unit.filter(|unit| gives_shell(unit)).filter(|_| !is_packages(&key.0)) {
+            let why = format!("{} gives a shell without a password", lossy(&unit.name));
+            found.remark(key.1, &key.0, [signal("link.shell", Weight::Strong, why)]);
+        }
         let whose = split(&end).1 == split(&key.0).1;
         match of_proved {
             Some(package) if !known && asked => {
@@ -93,13 +102,28 @@ pub(super) fn prove(units: &System, found: &mut Found) {
                     entry.proof = Verdict::Proved { package };
                 }
             }
-            Some(_) if !asked && !is_packages(&key.0) => {
+            Some(_) if unit.is_some() && !asked && !is_packages(&key.0) => {
                 let what = if whose { "starts" } else { "stands for" };
                 let why =
                     format!("it {what} {}, which does not ask for it ([Install])", lossy(split(&end).1));
                 found.remark(key.1, &key.0, [signal("link.unasked", Weight::Weak, why)]);
             }
             _ => {}
+        }
+    }
+}
+
+/// Links of runlevels are made by maintainer scripts (update-rc.d(8)); one that bears the name of a proved script is proved.
+fn runlevels(proved: &HashMap<Vec<u8>, Package>, found: &mut Found) {
+    for (key, entry) in &mut found.entries {
+        if found.parts.get(key) != Some(&UnitPart::RunlevelLink) || entry.proof != Verdict::Unowned {
+            continue;
+        }
+        let end = entry.target.as_ref().map(|target| resolve_target(&entry.path, target));
+        let package =
+            end.filter(|end| split(end).1 == entry.name.as_bytes()).and_then(|end| proved.get(&end));
+        if let Some(package) = package {
+            entry.proof = Verdict::Proved { package: package.clone() };
         }
     }
 }
@@ -126,6 +150,15 @@ fn asks_for(unit: &Effective, link: &[u8]) -> bool {
         }
     }
     unit.all(Key::Alias).any(|setting| *setting.text == *name)
+}
+
+/// Whether a unit puts a shell on a terminal, as root.
+fn gives_shell(unit: &Effective) -> bool {
+    let terminal = unit.text(Key::StandardInput).is_some_and(|input| input.starts_with(b"tty"));
+    let shells: [&[u8]; 5] = [b"sh", b"bash", b"dash", b"zsh", b"ash"];
+    terminal
+        && unit.user().is_none()
+        && unit.commands.iter().any(|run| shells.contains(&split(&run.command.path).1))
 }
 
 fn signal(slug: &'static str, weight: Weight, why: String) -> Signal {

@@ -53,6 +53,8 @@ pub(super) struct Reader<'a> {
     pub root: &'a Root,
     packages: &'a mut dyn Prove,
     programs: HashMap<Vec<u8>, Ran>,
+    /// Files that are entries, by their paths without links: engines are large, and run by units as well.
+    files: HashMap<Vec<u8>, (Option<String>, Verdict, Vec<Signal>)>,
     /// Bytes that may still be read.
     left: u64,
     pub problems: Vec<Problem>,
@@ -61,8 +63,8 @@ pub(super) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     pub fn new(root: &'a Root, packages: &'a mut dyn Prove) -> Self {
-        let (problems, programs) = (Vec::new(), HashMap::new());
-        Self { root, packages, programs, left: BYTES_MAX, problems, untold: 0 }
+        let (problems, programs, files) = (Vec::new(), HashMap::new(), HashMap::new());
+        Self { root, packages, programs, files, left: BYTES_MAX, problems, untold: 0 }
     }
 
     /// Notes what could not be looked at.
@@ -135,6 +137,12 @@ impl<'a> Reader<'a> {
         wrong("it changes whenever it is read".to_owned())
     }
 
+    /// Keeps what is known of an entry, for whoever runs it.
+    pub fn remember(&mut self, path: &[u8], read: &Text, proof: &Verdict) {
+        let sha256 = read.digests.as_ref().map(|digests| digests.sha256.clone());
+        self.files.insert(path.to_vec(), (sha256, proof.clone(), script(read)));
+    }
+
     /// A program that something runs, wherever links lead.
     pub fn program(&mut self, path: &[u8]) -> Ran {
         if let Some(known) = self.programs.get(path) {
@@ -162,12 +170,17 @@ impl<'a> Reader<'a> {
         if object.file_type() != FileType::RegularFile {
             return none(Verdict::Unknown { reason: "it is no regular file".to_owned() });
         }
+        let (uid, mode) = (object.stat.st_uid, object.stat.st_mode);
+        if let Some((sha256, proof, signals)) = self.files.get(&end).cloned() {
+            let program = Program { path: path.to_vec(), sha256, proof };
+            return Ran { program, end, uid, mode, signals };
+        }
         let read = self.text(&end, &object);
         let proof = self.prove(&end, &read);
+        let signals = script(&read);
         let program =
             Program { path: path.to_vec(), sha256: read.digests.map(|digests| digests.sha256), proof };
-        let signals = if read.text.starts_with(b"#!") { of_script(&read.text) } else { Vec::new() };
-        Ran { program, end, uid: object.stat.st_uid, mode: object.stat.st_mode, signals }
+        Ran { program, end, uid, mode, signals }
     }
 
     /// The beginning of a file that is read for what it says, not for what it is.
@@ -195,6 +208,11 @@ impl<'a> Reader<'a> {
             }
         }
     }
+}
+
+/// What a script says.
+fn script(read: &Text) -> Vec<Signal> {
+    if read.text.starts_with(b"#!") { of_script(&read.text) } else { Vec::new() }
 }
 
 fn absent(error: rustix::io::Errno) -> String {

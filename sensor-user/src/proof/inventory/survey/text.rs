@@ -26,9 +26,31 @@ pub(super) fn signals(part: UnitPart, path: &[u8], name: &[u8], text: &[u8]) -> 
         UnitPart::EngineConfig | UnitPart::KubeletConfig | UnitPart::RuntimeHook => {
             settings::signals(path, text, part == UnitPart::RuntimeHook)
         }
+        UnitPart::Superserver => of_superserver(text),
         _ if text.starts_with(ELF) => Vec::new(),
         _ => of_script(text),
     }
+}
+
+/// What runs for a connection: `server =` of xinetd.conf(5), `spawn` and `twist` of hosts_options(5), and whatever scripts
+/// show.
+fn of_superserver(text: &[u8]) -> Vec<Signal> {
+    let shown = lossy(text);
+    let lines = shown.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let runs = |line: &&str| {
+        let server = line.split_once('=').is_some_and(|(key, _)| key.trim() == "server");
+        let words: Vec<&str> = line.split([' ', ':', '\t']).collect();
+        // inetd(8): service, type of socket, protocol, wait, user, program.
+        let inetd = words.len() > 5 && matches!(words[1], "stream" | "dgram" | "seqpacket" | "raw" | "rdm");
+        server || inetd || words.iter().any(|word| matches!(*word, "spawn" | "twist"))
+    };
+    let mut found = of_script(text);
+    if let Some(line) = lines.into_iter().find(runs) {
+        let why =
+            format!("it runs a program for a connection: {}", line.chars().take(120).collect::<String>());
+        found.push(Signal { slug: "superserver.runs", weight: Weight::Strong, why, origin: None });
+    }
+    found
 }
 
 fn of_quadlet(name: &[u8], text: &[u8]) -> Vec<Signal> {

@@ -329,6 +329,10 @@ impl Visit {
         let Some(kind) = kind_of(part.part, false).filter(|_| found.see(path)) else { return };
         let read = reader.text(path, object);
         let proof = reader.prove(path, &read);
+        // Of units nobody runs the file itself.
+        if !is_unit_class(self.class) {
+            reader.remember(path, &read, &proof);
+        }
         let mut entry = self.of(kind, path, part.name, object, proof);
         entry.sha256 = read.digests.as_ref().map(|digests| digests.sha256.clone());
         found.add(reader, part.part, entry);
