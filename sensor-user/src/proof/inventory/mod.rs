@@ -1,5 +1,6 @@
 //! What this machine starts by itself: the trusted baseline.
 
 mod entry;
+pub mod store;
 
 pub use entry::{Entry, Kind, Program};
