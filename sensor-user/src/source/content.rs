@@ -1,5 +1,7 @@
 //! Reading a file that somebody hostile may have put there: bounded, never waited on, never outside PID 1's root.
 
+mod object;
+
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -12,6 +14,8 @@ use rustix::io::Errno;
 use crate::event::content::{
     Answer, CONTENT_MAX, ELF, Expected, FileContent, Found, NAMES_MAX, Name, Regular, Want,
 };
+
+pub use object::{Done, Names, Object};
 
 /// Bytes of all files of a survey at most; those behind are left out.
 const SURVEY_MAX: usize = 16 * CONTENT_MAX;
@@ -55,7 +59,7 @@ impl Root {
     }
 
     /// A descriptor that only names the object: taking it opens nothing, so no FIFO or device notices.
-    fn locate(&self, path: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
+    pub(super) fn locate(&self, path: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
         let below: &[u8] = path.strip_prefix(b"/").filter(|rest| !rest.is_empty()).unwrap_or(b".");
         // Absolute targets and `..` stay below the root, as they do for PID 1 (openat2(2)).
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
@@ -151,7 +155,7 @@ fn open_found(object: BorrowedFd<'_>, stat: &Stat) -> Result<Found, Errno> {
 }
 
 /// The same object, opened: by its descriptor, so that it cannot be exchanged in between.
-fn reopen(object: BorrowedFd<'_>, flags: OFlags) -> Result<OwnedFd, Errno> {
+pub(super) fn reopen(object: BorrowedFd<'_>, flags: OFlags) -> Result<OwnedFd, Errno> {
     use std::os::fd::AsRawFd;
     let path = format!("/proc/self/fd/{}", object.as_raw_fd());
     rustix::fs::open(path, flags | OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())

@@ -2,6 +2,7 @@
 
 pub mod content;
 pub mod live;
+pub mod object;
 pub mod reader;
 pub mod recording;
 pub mod snapshot;

@@ -68,7 +68,8 @@ pub fn users(root: &str) -> std::io::Result<Vec<User>> {
     Ok(parse_users(&String::from_utf8_lossy(&text)))
 }
 
-fn parse_users(text: &str) -> Vec<User> {
+/// The users of a text in the form of passwd(5), in its order. Lines that are none are passed over.
+pub fn parse_users(text: &str) -> Vec<User> {
     text.lines()
         .filter_map(|line| {
             let mut fields = line.split(':');

@@ -2,5 +2,6 @@
 
 mod entry;
 pub mod store;
+pub mod survey;
 
 pub use entry::{Entry, Kind, Program};

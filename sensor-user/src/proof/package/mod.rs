@@ -1,5 +1,16 @@
 //! What package databases say of a path: who owns it, and what its content must be.
 
+mod aliases;
+mod check;
+mod database;
+mod dpkg;
+mod index;
+mod temporary;
+
+pub use check::{Checked, End, Object};
+pub use database::{Packages, Script, Status, UnderWay};
+pub use temporary::{Stage, Temporary, temporary};
+
 use serde::{Deserialize, Serialize};
 
 use crate::event::content::latin1;
