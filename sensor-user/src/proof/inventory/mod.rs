@@ -3,5 +3,6 @@
 mod entry;
 pub mod store;
 pub mod survey;
+pub mod tell;
 
 pub use entry::{Entry, Kind, Program};

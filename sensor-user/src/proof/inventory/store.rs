@@ -17,6 +17,8 @@
 //! directory.
 
 mod bounds;
+#[cfg(test)]
+mod crash_tests;
 mod place;
 mod row;
 mod seal;
@@ -44,7 +46,7 @@ pub const DIRECTORY: &str = "/var/lib/svcsensor";
 /// changed, another is added behind it.
 const MIGRATIONS: [&str; 1] = [SCHEMA];
 /// The schema of this version.
-const VERSION: i64 = MIGRATIONS.len() as i64;
+const VERSION: i64 = MIGRATIONS.len().cast_signed() as i64;
 /// "svcs": what file(1) and `SQLite` tell an application's own databases by (`PRAGMA application_id`).
 const APPLICATION: i64 = 0x7376_6373;
 /// How long somebody else's lock is waited for; this runs in a thread of its own.
@@ -144,9 +146,9 @@ impl Store {
     pub fn open(directory: &Path, now_ns: i64) -> Result<(Self, Found), StoreError> {
         place::directory(directory)?;
         // `SQLITE_OPEN_NOFOLLOW` refuses a link in any component, and /var may well be one.
-        let real = directory.canonicalize().map_err(|error| StoreError::Unavailable {
-            why: format!("{}: {error}", directory.display()),
-        })?;
+        let real = directory
+            .canonicalize()
+            .map_err(|error| StoreError::Unavailable { why: format!("{}: {error}", directory.display()) })?;
         match Self::open_existing(&real) {
             Ok((store, new)) => Ok((store, if new { Found::Nothing } else { Found::Known })),
             Err(StoreError::Damaged { why }) => {
@@ -191,31 +193,40 @@ impl Store {
         connection.pragma_update(None, "cell_size_check", true)?;
         // Of 2 MiB that would be the default.
         connection.pragma_update(None, "cache_size", -bounds::CACHE_KIB)?;
+        let mut store = Self { connection, directory: directory.to_owned(), data_version: 0, session: None };
+        // What is not ours is set aside as it was: all that writes comes after the checks.
+        let version: i64 = store.pragma("user_version")?;
+        // A crash between the file's making and its first transaction leaves it empty.
+        let new = new || version == 0 && store.is_blank()?;
+        let older = (1..VERSION).contains(&version);
+        if !new && !older {
+            store.check_schema()?;
+        }
+        let fault: String = store.connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+        if fault != "ok" {
+            return Err(StoreError::Damaged { why: fault });
+        }
+        let connection = &store.connection;
         connection.pragma_update(None, "synchronous", "FULL")?;
         let journal: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
         if journal != "wal" {
             tracing::debug!(journal, "the inventory's filesystem allows no write-ahead log");
         }
-        connection.pragma_update(None, "journal_size_limit", bounds::LOG_BYTES)?;
-        connection.pragma_update(None, "max_page_count", bounds::PAGES_MAX)?;
-        let mut store =
-            Self { connection, directory: directory.to_owned(), data_version: 0, session: None };
-        let version: i64 = store.pragma("user_version")?;
-        // A crash between the file's making and its first transaction leaves it empty.
-        let new = new || version == 0 && store.is_empty()?;
-        if new || (1..VERSION).contains(&version) {
+        let _now: i64 =
+            connection
+                .pragma_update_and_check(None, "journal_size_limit", bounds::LOG_BYTES, |row| row.get(0))?;
+        let _now: i64 =
+            connection
+                .pragma_update_and_check(None, "max_page_count", bounds::PAGES_MAX, |row| row.get(0))?;
+        if new || older {
             store.migrate(version)?;
-        }
-        store.check_schema()?;
-        let fault: String = store.connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
-        if fault != "ok" {
-            return Err(StoreError::Damaged { why: fault });
+            store.check_schema()?;
         }
         store.data_version = store.pragma("data_version")?;
         Ok((store, new))
     }
 
-    fn is_empty(&self) -> Result<bool, StoreError> {
+    fn is_blank(&self) -> Result<bool, StoreError> {
         let objects: i64 =
             self.connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
         Ok(objects == 0)
@@ -234,7 +245,8 @@ impl Store {
     /// Whether the database is ours, of a version that this program knows, and nothing but tables: a trigger of
     /// somebody else's would run with the next write.
     fn check_schema(&self) -> Result<(), StoreError> {
-        let (application, version): (i64, i64) = (self.pragma("application_id")?, self.pragma("user_version")?);
+        let (application, version): (i64, i64) =
+            (self.pragma("application_id")?, self.pragma("user_version")?);
         if application != APPLICATION {
             return Err(row::damaged("it is another program's database"));
         }
@@ -243,7 +255,9 @@ impl Store {
             return Err(StoreError::Damaged { why });
         }
         if version != VERSION {
-            return Err(StoreError::Damaged { why: format!("it has schema {version}, which no svcsensor wrote") });
+            return Err(StoreError::Damaged {
+                why: format!("it has schema {version}, which no svcsensor wrote"),
+            });
         }
         let mut statement = self
             .connection
@@ -271,6 +285,14 @@ impl Store {
     pub fn len(&self) -> Result<usize, StoreError> {
         let count: i64 = self.connection.query_row("SELECT count(*) FROM entry", [], |row| row.get(0))?;
         Ok(usize::try_from(count).unwrap_or_default())
+    }
+
+    /// Whether there are none.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    pub fn is_empty(&self) -> Result<bool, StoreError> {
+        Ok(self.len()? == 0)
     }
 
     /// Hands out every entry, by path and kind.

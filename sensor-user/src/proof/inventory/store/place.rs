@@ -61,7 +61,8 @@ pub(super) fn directory(path: &Path) -> Result<(), StoreError> {
 /// # Errors
 /// [`StoreError::Damaged`] where something is there that is no database of ours.
 pub(super) fn database(path: &Path) -> Result<bool, StoreError> {
-    let unavailable = |error: io::Error| StoreError::Unavailable { why: format!("{}: {error}", path.display()) };
+    let unavailable =
+        |error: io::Error| StoreError::Unavailable { why: format!("{}: {error}", path.display()) };
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Ok(_) => return Ok(true),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}

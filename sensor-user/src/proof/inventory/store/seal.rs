@@ -45,8 +45,7 @@ pub(super) fn of(connection: &Connection) -> Result<String, StoreError> {
     // Without the time of the last look, which moves with every start.
     let columns = "path, kind, name, user, target, sha256, mode, uid, gid, modified_ns, package, verdict, proof, \
         programs, first_seen_ns, last_changed_ns, changed_by, changed_by_user, alert";
-    let mut statement =
-        connection.prepare(&format!("SELECT {columns} FROM entry ORDER BY path, kind"))?;
+    let mut statement = connection.prepare(&format!("SELECT {columns} FROM entry ORDER BY path, kind"))?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         digest(&mut hash, row, 19)?;

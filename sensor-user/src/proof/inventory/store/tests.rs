@@ -140,10 +140,30 @@ fn what_is_no_inventory_is_set_aside() {
     let cases: [(Vec<u8>, &str); 6] = [
         (b"hello".repeat(1000), "not a database"),
         (foreign("CREATE TABLE entry (x)"), "another program's"),
-        (foreign(&format!("PRAGMA application_id = {APPLICATION}; PRAGMA user_version = 99; CREATE TABLE x (y)")), "newer"),
-        (foreign(&format!("{ours} CREATE TRIGGER t AFTER INSERT ON entry BEGIN DELETE FROM entry; END;")), "tables"),
-        (foreign(&format!("PRAGMA application_id = {APPLICATION}; PRAGMA user_version = 1; CREATE TABLE x (y)")), "tables"),
-        ({ let mut cut = foreign(&ours); cut.truncate(4096); cut }, "malformed"),
+        (
+            foreign(&format!(
+                "PRAGMA application_id = {APPLICATION}; PRAGMA user_version = 99; CREATE TABLE x (y)"
+            )),
+            "newer",
+        ),
+        (
+            foreign(&format!("{ours} CREATE TRIGGER t AFTER INSERT ON entry BEGIN DELETE FROM entry; END;")),
+            "tables",
+        ),
+        (
+            foreign(&format!(
+                "PRAGMA application_id = {APPLICATION}; PRAGMA user_version = 1; CREATE TABLE x (y)"
+            )),
+            "tables",
+        ),
+        (
+            {
+                let mut cut = foreign(&ours);
+                cut.truncate(4096);
+                cut
+            },
+            "malformed",
+        ),
     ];
     for (bytes, expected) in cases {
         let directory = tempfile::tempdir().unwrap();
@@ -273,8 +293,7 @@ fn history_and_sessions_are_bounded_and_the_chain_still_holds() {
             store.compared(now).unwrap();
         }
     }
-    let rows: i64 =
-        store.connection.query_row("SELECT count(*) FROM session", [], |row| row.get(0)).unwrap();
+    let rows: i64 = store.connection.query_row("SELECT count(*) FROM session", [], |row| row.get(0)).unwrap();
     assert!(rows <= bounds::SESSIONS_MAX + 1, "{rows}");
     assert_eq!(store.begin_session("boot", 1000).unwrap().unwrap().since_ns, 3);
 }

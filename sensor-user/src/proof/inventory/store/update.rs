@@ -141,10 +141,11 @@ impl Store {
         let begun = self.has_begun()?;
         self.write(|connection| {
             let mut refused = 0_i64;
-            let mut room =
-                ENTRIES_MAX.saturating_sub(connection.query_row("SELECT count(*) FROM entry", [], |row| {
-                    Ok(usize::try_from(row.get::<_, i64>(0)?).unwrap_or(usize::MAX))
-                })?);
+            let mut room = ENTRIES_MAX.saturating_sub(connection.query_row(
+                "SELECT count(*) FROM entry",
+                [],
+                |row| Ok(usize::try_from(row.get::<_, i64>(0)?).unwrap_or(usize::MAX)),
+            )?);
             let mut delete = connection.prepare("DELETE FROM entry WHERE path = ?1 AND kind = ?2")?;
             for gone in differences.iter().filter(|one| one.change == Change::Removed) {
                 delete.execute((Bytes(&gone.entry.path), kind_name(gone.entry.kind)))?;
@@ -152,7 +153,8 @@ impl Store {
             }
             let behind: HashMap<(&[u8], Kind), &Difference> =
                 differences.iter().map(|one| ((one.entry.path.as_slice(), one.entry.kind), one)).collect();
-            let (mut put_statement, mut touch_statement) = (connection.prepare(PUT)?, connection.prepare(TOUCH)?);
+            let (mut put_statement, mut touch_statement) =
+                (connection.prepare(PUT)?, connection.prepare(TOUCH)?);
             for entry in entries {
                 let change = behind.get(&(entry.path.as_slice(), entry.kind));
                 if let Some(change) = change {
@@ -170,7 +172,7 @@ impl Store {
             }
             if begun {
                 for change in differences {
-                    remember(connection, change, who(change), now_ns)?;
+                    remember(connection, change, who(change).as_ref(), now_ns)?;
                 }
                 forget(connection)?;
             } else {
@@ -238,10 +240,7 @@ fn details(was: &Entry, is: &Entry) -> Vec<String> {
         details.push(format!("its mode was {:o}, and is {:o}", was.mode & 0o7777, is.mode & 0o7777));
     }
     if (was.uid, was.gid) != (is.uid, is.gid) {
-        details.push(format!(
-            "it belonged to {}:{}, and belongs to {}:{}",
-            was.uid, was.gid, is.uid, is.gid
-        ));
+        details.push(format!("it belonged to {}:{}, and belongs to {}:{}", was.uid, was.gid, is.uid, is.gid));
     }
     for program in &is.programs {
         match was.programs.iter().find(|known| known.path == program.path) {
@@ -315,7 +314,7 @@ fn touch(statement: &mut Statement<'_>, entry: &Entry, now_ns: i64) -> Result<()
 fn remember(
     connection: &Connection,
     change: &Difference,
-    by: Option<By>,
+    by: Option<&By>,
     now_ns: i64,
 ) -> Result<(), StoreError> {
     let before = seal::head(connection)?;
@@ -328,9 +327,9 @@ fn remember(
         kind_name(change.entry.kind),
         change.entry.name,
         change.details.join("; "),
-        by.as_ref().map(|by| &by.process),
-        by.as_ref().map(|by| &by.user),
-        by.as_ref().map(|by| &by.alert),
+        by.map(|by| &by.process),
+        by.map(|by| &by.user),
+        by.map(|by| &by.alert),
     ])?;
     let id = connection.last_insert_rowid();
     let sql = "SELECT id, at_ns, change, path, kind, name, details, changed_by, changed_by_user, alert FROM history \
