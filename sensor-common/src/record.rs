@@ -84,6 +84,11 @@ pub mod kind {
     pub const FILE_CONTENT: u16 = 73;
     /// All files of a survey were told.
     pub const SURVEYED: u16 = 74;
+    // 75 is PROOF.
+    /// What the inventory of this machine tells.
+    pub const BASELINE: u16 = 76;
+    /// What is approved and excepted.
+    pub const APPROVALS: u16 = 77;
 
     /// The name of a kind for metrics and messages; `None` where there is no such kind.
     #[must_use]
@@ -122,6 +127,8 @@ pub mod kind {
             TOOLS => "tools",
             FILE_CONTENT => "file_content",
             SURVEYED => "surveyed",
+            BASELINE => "baseline",
+            APPROVALS => "approvals",
             _ => return None,
         })
     }

@@ -3,6 +3,8 @@
 //! There is no clock, no /proc and no I/O here. Time is that of the records ([`kind::TICK`] passes it on where
 //! nothing else happens), so the same records give the same alerts, live and in a replay.
 
+use std::collections::BTreeMap;
+
 use sensor_common::record::kind;
 
 use crate::detect::detector::Detector;
@@ -34,7 +36,7 @@ impl Default for Limits {
 }
 
 /// Greatest kind plus one.
-const KINDS: usize = kind::SURVEYED as usize + 1;
+const KINDS: usize = kind::APPROVALS as usize + 1;
 
 /// Figures of a [`Pipeline`], all since its beginning.
 #[derive(Clone, Debug)]
@@ -218,6 +220,10 @@ impl Pipeline {
                 detector.looked_into(time, surveyed.id, &mut |finding| self.completed.push(finding));
                 detector.books_read(time, surveyed.id, lineage, &mut |finding| self.findings.push(finding));
             }
+            UserRecord::Baseline(told) => {
+                detector.baseline(time, told, &mut |finding| self.findings.push(finding));
+            }
+            UserRecord::Approvals(approvals) => self.collapse.set_approvals(approvals),
             UserRecord::FileContent(content) => {
                 // What a command asked for is told when its file is known, and not before.
                 detector.content(time, &content, &mut |finding| match finding.action {
@@ -254,6 +260,11 @@ impl Pipeline {
     /// Files that the caller is to watch from now on; a replay needs none.
     pub fn follows(&mut self) -> std::vec::Drain<'_, Follow> {
         self.detector.follows()
+    }
+
+    /// How often each exception was met, by its name, and approvals together (`approve`).
+    pub fn approvals_matched(&self) -> &BTreeMap<String, u64> {
+        self.collapse.approvals_matched()
     }
 
     /// Brings out everything that is held back: at the end of the stream.

@@ -23,11 +23,13 @@ pub enum Quiet {
     EngineOwnFiles,
     /// Came with a mount, which is told.
     Mounted,
+    /// The sensor wrote its own state.
+    OwnState,
 }
 
 impl Quiet {
     /// Names for metrics, in the order of [`QuietCounts`].
-    pub const NAMES: [&'static str; 10] = [
+    pub const NAMES: [&'static str; 11] = [
         "generator_output",
         "manager_own_files",
         "transient_scope",
@@ -38,6 +40,7 @@ impl Quiet {
         "echo",
         "engine_own_files",
         "mounted",
+        "own_state",
     ];
 }
 

@@ -11,6 +11,11 @@ use super::content::latin1;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "tells", rename_all = "kebab-case")]
 pub enum Baseline {
+    /// The sensor itself: what it does with its own files is no finding.
+    Sensor {
+        /// Its process id in the initial namespace.
+        pid: u32,
+    },
     /// There was no inventory: what is there now is the baseline, on trust.
     Begun(Compared),
     /// Inventory and machine were compared, and each difference was told.
@@ -49,8 +54,10 @@ pub struct Compared {
     pub problems: u64,
     /// Entries for which the inventory had no room.
     pub refused: u64,
-    /// Differences that were told.
+    /// Entries that differ.
     pub differences: u64,
+    /// Those of them that are told one by one.
+    pub told: u64,
     /// The inventory's seal, for who compares it later.
     pub seal: String,
 }
@@ -146,6 +153,11 @@ pub enum Proof {
         /// `name version`.
         package: String,
     },
+    /// A package owns it, and does not say what its content is.
+    Claimed {
+        /// `name version`.
+        package: String,
+    },
     /// A package owns it, and its content, or that of a program that it runs, is another.
     Modified {
         /// `name version`.
@@ -184,7 +196,10 @@ mod tests {
             ..Difference::default()
         };
         for told in [
-            Baseline::Begun(Compared { because: Because::Loss { since_ns: 1, until_ns: 2 }, ..Compared::default() }),
+            Baseline::Begun(Compared {
+                because: Because::Loss { since_ns: 1, until_ns: 2 },
+                ..Compared::default()
+            }),
             Baseline::Difference(Box::new(difference)),
             Baseline::Tampered { how: "x".to_owned() },
         ] {

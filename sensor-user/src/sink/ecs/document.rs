@@ -288,6 +288,24 @@ pub struct Os<'a> {
     pub kind: &'static str,
 }
 
+/// `svcsensor.approval.*`
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub struct Approval<'a> {
+    /// An exception's name, or an approval's id.
+    pub name: &'a str,
+    /// Where it was told.
+    pub source: crate::event::approval::Source,
+    /// Who approved.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub by: Option<&'a str>,
+    /// Why.
+    pub reason: &'a str,
+    /// Until when (RFC 3339); absent where it is permanent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires: Option<String>,
+}
+
 /// `svcsensor.*`
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(JsonSchema))]
@@ -308,6 +326,9 @@ pub struct Svcsensor<'a> {
     pub actions: &'a [&'static str],
     /// Repeats of an earlier alert that this one stands for beside itself.
     pub collapsed: u64,
+    /// What told to expect it: without that it would have been of a higher severity.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub approval: Option<Approval<'a>>,
     /// The user who logged in (audit's loginuid), where somebody did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub login_user: Option<User<'a>>,

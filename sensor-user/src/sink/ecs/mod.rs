@@ -291,6 +291,13 @@ fn svcsensor(alert: &Alert) -> Svcsensor<'_> {
         boottime_ns: alert.boottime_ns,
         actions: &alert.actions,
         collapsed: alert.collapsed,
+        approval: alert.approved.as_deref().map(|approved| Approval {
+            name: &approved.name,
+            source: approved.source,
+            by: approved.by.as_deref(),
+            reason: &approved.reason,
+            expires: approved.expires_ns.map(|ns| timestamp(ns / 1000)),
+        }),
         login_user: actor.login_user.as_ref().map(user),
         process: actor.process.is_known().then(|| ProcessDetail {
             marks: marks(&actor.process),
