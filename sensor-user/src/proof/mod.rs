@@ -2,5 +2,6 @@
 //!
 //! Proof is by content. That a process is called `dpkg`, or that a path looks like a package's, proves nothing.
 
+pub mod approval;
 pub mod inventory;
 pub mod package;
