@@ -17,7 +17,7 @@ struct Cli {
 const AFTER_HELP: &str = "\
 Exit codes:
   0  done, and nothing found; or ended as asked
-  1  findings, or a failed check (no command of this version has any to tell)
+  1  findings, or a failed check
   2  usage, or a configuration that is not valid
   3  privilege or kernel support missing
   4  failure at run time
@@ -32,6 +32,9 @@ enum Command {
     Run(cli::run::Args),
     Replay(cli::replay::Args),
     Selftest(cli::selftest::Args),
+    Inventory(cli::inventory::Args),
+    Approve(cli::approve::ApproveArgs),
+    Approvals(cli::approve::ApprovalsArgs),
     Config(cli::config::Args),
 }
 
@@ -40,6 +43,9 @@ fn main() -> ExitCode {
         Command::Run(args) => cli::run::main(&args),
         Command::Replay(args) => cli::replay::main(&args),
         Command::Config(args) => cli::config::main(&args),
+        Command::Inventory(args) => cli::inventory::main(&args),
+        Command::Approve(args) => cli::approve::approve(&args),
+        Command::Approvals(args) => cli::approve::approvals(&args),
         Command::Selftest(args) => cli::selftest::main(&args),
     };
     result.unwrap_or_else(|error| {
@@ -93,6 +99,14 @@ mod tests {
             " run",
             " replay",
             " selftest",
+            " inventory",
+            " inventory list",
+            " inventory show",
+            " inventory verify",
+            " approve",
+            " approvals",
+            " approvals list",
+            " approvals revoke",
             " config",
             " config check",
             " config dump",

@@ -1,6 +1,8 @@
 //! The commands. Each wires rooms together and holds no logic of its own.
 
+pub mod approve;
 pub mod config;
+pub mod inventory;
 pub mod replay;
 pub mod run;
 pub mod selftest;
