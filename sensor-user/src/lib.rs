@@ -3,6 +3,7 @@
 //! The rooms stand in the order in which data passes; a later room may use an earlier one, never the reverse. Only
 //! [`probe`] and [`source`] know aya, only [`sink`] knows an output format. `ARCHITECTURE.md` is the map.
 
+pub mod audit;
 pub mod cli;
 pub mod config;
 pub mod detect;

@@ -24,6 +24,7 @@ Exit codes:
 
 Examples:
   svcsensor selftest              # can it run here?
+  svcsensor scan                  # what starts by itself here, and is it known?
   svcsensor run --output pretty   # watch, with alerts in this terminal
   svcsensor help run              # all about a command";
 
@@ -31,6 +32,7 @@ Examples:
 enum Command {
     Run(cli::run::Args),
     Replay(cli::replay::Args),
+    Scan(cli::scan::Args),
     Selftest(cli::selftest::Args),
     Inventory(cli::inventory::Args),
     Approve(cli::approve::ApproveArgs),
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run(args) => cli::run::main(&args),
         Command::Replay(args) => cli::replay::main(&args),
+        Command::Scan(args) => cli::scan::main(&args),
         Command::Config(args) => cli::config::main(&args),
         Command::Inventory(args) => cli::inventory::main(&args),
         Command::Approve(args) => cli::approve::approve(&args),
@@ -98,6 +101,7 @@ mod tests {
             "",
             " run",
             " replay",
+            " scan",
             " selftest",
             " inventory",
             " inventory list",

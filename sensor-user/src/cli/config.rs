@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Subcommand, ValueEnum};
 
-use super::EXIT_USAGE;
+use super::{EXIT_USAGE, scan};
 use crate::config::{self, Overrides, Sources};
 use crate::sink::ecs;
 
@@ -100,6 +100,8 @@ enum SchemaOf {
     Config,
     /// Of an alert as the jsonl output writes it
     Alert,
+    /// Of what `scan --output json` writes
+    Scan,
 }
 
 /// Runs the command.
@@ -117,6 +119,7 @@ fn run(args: &Args, out: &mut dyn Write, complaints: &mut dyn Write) -> io::Resu
             let schema = match of {
                 SchemaOf::Config => config::SCHEMA,
                 SchemaOf::Alert => ecs::SCHEMA,
+                SchemaOf::Scan => scan::SCHEMA,
             };
             out.write_all(schema.as_bytes())?;
             return Ok(0);
@@ -196,9 +199,11 @@ mod tests {
 
     #[test]
     fn schemas_are_json() {
-        for (words, title) in
-            [(&["schema"][..], "svcsensor configuration"), (&["schema", "alert"], "svcsensor alert")]
-        {
+        for (words, title) in [
+            (&["schema"][..], "svcsensor configuration"),
+            (&["schema", "alert"], "svcsensor alert"),
+            (&["schema", "scan"], "svcsensor scan"),
+        ] {
             let (status, out, _) = svcsensor_config(words);
             let schema: serde_json::Value = serde_json::from_str(&out).unwrap();
             assert_eq!((status, schema["title"].as_str()), (0, Some(title)));

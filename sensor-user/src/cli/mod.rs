@@ -5,6 +5,7 @@ pub mod config;
 pub mod inventory;
 pub mod replay;
 pub mod run;
+pub mod scan;
 pub mod selftest;
 
 use std::io::stdout;

@@ -11,7 +11,7 @@ use rustix::fs::{Dir, FileType, OFlags, Stat};
 
 use super::content::{Root, reopen};
 
-/// Symbolic links that are followed on one path (path_resolution(7)).
+/// Symbolic links that are followed on one path (`path_resolution(7)`).
 const LINKS_MAX: usize = 40;
 
 /// What tells one state of a file from another without reading it.

@@ -22,6 +22,7 @@ use crate::event::user::WatchClass;
 use crate::proof::package::Verdict;
 use crate::source::content::Root;
 use crate::source::snapshot::{User, parse_users};
+use crate::subject::service::UnitPart;
 use crate::subject::unit::effective::Effective;
 use crate::subject::unit::signals::Signal;
 
@@ -67,6 +68,8 @@ pub struct Remark {
 pub struct Survey {
     /// Sorted by path and kind, each pair once.
     pub entries: Vec<Entry>,
+    /// What each is by its name: by path and kind.
+    pub parts: BTreeMap<(Vec<u8>, Kind), UnitPart>,
     /// What is odd about them, sorted likewise, the weightiest first.
     pub remarks: Vec<Remark>,
     /// What was not looked at.
@@ -167,7 +170,16 @@ fn finish(reader: Reader<'_>, found: walk::Found, units: Vec<Effective>, users: 
     remarks.dedup_by(|a, b| {
         (&a.path, a.kind, a.signal.slug, &a.signal.why) == (&b.path, b.kind, b.signal.slug, &b.signal.why)
     });
-    Survey { entries, remarks, problems: reader.problems, problems_untold: reader.untold, units, users }
+    let parts = found.parts;
+    Survey {
+        entries,
+        parts,
+        remarks,
+        problems: reader.problems,
+        problems_untold: reader.untold,
+        units,
+        users,
+    }
 }
 
 #[cfg(test)]

@@ -50,9 +50,7 @@ impl Aliases {
     /// The path by which all names of an object are one, as far as these directories go.
     pub(super) fn canonical<'a>(&self, path: &'a [u8]) -> Cow<'a, [u8]> {
         for (from, to) in &self.links {
-            if let Some(rest) = path.strip_prefix(*from)
-                && rest.starts_with(b"/")
-            {
+            if let Some(rest) = path.strip_prefix(*from).filter(|rest| rest.starts_with(b"/")) {
                 // `to` was resolved: no link is on it.
                 return Cow::Owned([to, rest].concat());
             }
@@ -64,9 +62,7 @@ impl Aliases {
     pub(super) fn spellings(&self, canonical: &[u8]) -> Vec<Vec<u8>> {
         let mut all = vec![canonical.to_vec()];
         for (from, to) in &self.links {
-            if let Some(rest) = canonical.strip_prefix(&to[..])
-                && rest.starts_with(b"/")
-            {
+            if let Some(rest) = canonical.strip_prefix(&to[..]).filter(|rest| rest.starts_with(b"/")) {
                 all.push([*from, rest].concat());
             }
         }

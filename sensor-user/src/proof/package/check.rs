@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use rustix::fs::{FileType, Stat};
 use sha2::Digest as _;
 
-use super::{Claim, Digest, Package, Packages, Verdict};
+use super::{Claim, Digest, Manager, Package, Packages, Verdict};
 use crate::source::object::{Stamp, nanoseconds};
 
 /// Bytes of the longest file that is read: longer ones are [`Verdict::Unknown`].
@@ -129,9 +129,9 @@ impl Packages {
         };
         let canonical = self.aliases.canonical(of);
         let (root, aliases) = (&self.root, &self.aliases);
-        let books = self.databases.iter_mut();
+        let mut books = self.databases.iter_mut();
         checked.alternative =
-            books.filter_map(|database| database.alternative(root, aliases, &canonical, target)).next();
+            books.find_map(|database| database.alternative(root, aliases, &canonical, target));
         if let Ok(path) = self.root.resolve(path) {
             let end = self.check_object(&path, &path);
             checked.end = Some(Box::new(End { path, checked: end }));
@@ -167,8 +167,14 @@ impl Packages {
             FileType::Symlink => match self.root.link(path) {
                 Ok(target) => {
                     object.sha256 = Some(hex(&sha2::Sha256::digest(&target)));
+                    let mut hashes = Hashes::for_claims(&claims);
+                    hashes.update(&target);
                     let verdict = self.judge(&claims, |claim| match (&claim.digest, &claim.target) {
                         (_, Some(expected)) => Some(*expected == target),
+                        // apk has of a link the digest of its target, and does not say that it is a link.
+                        (Some(digest), None) if claim.package.manager == Manager::Apk => {
+                            Some(hashes.is(digest))
+                        }
                         (Some(_), None) => Some(false),
                         (None, None) => None,
                     });
@@ -265,15 +271,19 @@ impl Hashes {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error),
             };
-            self.sha256.update(bytes);
-            self.md5.iter_mut().for_each(|state| state.update(bytes));
-            self.sha1.iter_mut().for_each(|state| state.update(bytes));
-            self.sha512.iter_mut().for_each(|state| state.update(bytes));
+            self.update(bytes);
         }
         if left.limit() == 0 {
             return Err(io::Error::other(format!("it grew beyond {} MiB", READ_MAX >> 20)));
         }
         Ok(())
+    }
+
+    fn update(&mut self, bytes: &[u8]) {
+        self.sha256.update(bytes);
+        self.md5.iter_mut().for_each(|state| state.update(bytes));
+        self.sha1.iter_mut().for_each(|state| state.update(bytes));
+        self.sha512.iter_mut().for_each(|state| state.update(bytes));
     }
 
     fn sha256(&self) -> String {

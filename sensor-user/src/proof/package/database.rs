@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::aliases::Aliases;
+use super::apk::Apk;
 use super::dpkg::Dpkg;
+use super::pacman::Pacman;
+use super::rpm::Rpm;
 use super::{Claim, Manager, Package};
 use crate::source::content::Root;
 
@@ -66,8 +69,10 @@ pub(super) trait Database: std::fmt::Debug + Send {
     ) -> Option<String> {
         None
     }
-    /// Its state; `distrusted` is filled in by [`Packages`].
-    fn status(&self) -> Status;
+    /// Whose it is.
+    fn manager(&self) -> Manager;
+    /// Its state, `None` where there is none; `distrusted` is filled in by [`Packages`].
+    fn status(&self) -> Option<Status>;
     /// What is not finished.
     fn under_way(&self, root: &Root) -> Vec<UnderWay>;
     /// Whose script a path is.
@@ -101,7 +106,12 @@ impl Packages {
         let mut packages = Self {
             root,
             aliases: Aliases::default(),
-            databases: vec![Box::new(Dpkg::default())],
+            databases: vec![
+                Box::new(Dpkg::default()),
+                Box::new(Rpm::default()),
+                Box::new(Apk::default()),
+                Box::new(Pacman::default()),
+            ],
             distrusted: BTreeMap::new(),
         };
         packages.refresh();
@@ -122,7 +132,7 @@ impl Packages {
         let mut changed = Vec::new();
         for database in &mut self.databases {
             if database.refresh(&self.root, &self.aliases) {
-                changed.push(database.status().manager);
+                changed.push(database.manager());
             }
         }
         changed
@@ -139,8 +149,7 @@ impl Packages {
 
     /// The databases that there are.
     pub fn status(&self) -> Vec<Status> {
-        let mut all: Vec<Status> = self.databases.iter().map(|database| database.status()).collect();
-        all.retain(|status| status.packages > 0 || !status.problems.is_empty());
+        let mut all: Vec<Status> = self.databases.iter().filter_map(|database| database.status()).collect();
         for status in &mut all {
             status.distrusted = self.distrusted.get(&status.manager).cloned();
         }

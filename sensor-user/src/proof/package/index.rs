@@ -12,19 +12,27 @@ pub(super) type Slot = u32;
 
 /// Maps the hash of a path to slots. It may answer with a slot too many (whoever asks looks it up in the database), never
 /// with one too few. The hash is keyed by chance, so that no package can be made to collide with another.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Index {
     key: RandomState,
+    /// Entries that it takes.
+    most: usize,
     /// Each sorted.
     runs: Vec<Vec<(u32, Slot)>>,
     overflowed: bool,
+}
+
+impl Default for Index {
+    fn default() -> Self {
+        Self { key: RandomState::new(), most: ENTRIES_MAX, runs: Vec::new(), overflowed: false }
+    }
 }
 
 impl Index {
     /// Enters paths of owners.
     pub(super) fn extend(&mut self, entries: Entries) {
         let mut run = entries.of;
-        let room = ENTRIES_MAX.saturating_sub(self.len());
+        let room = self.most.saturating_sub(self.len());
         if run.len() > room {
             self.overflowed = true;
             run.truncate(room);
@@ -40,7 +48,7 @@ impl Index {
 
     /// What is to be entered for this index.
     pub(super) fn entries(&self) -> Entries {
-        Entries { key: self.key.clone(), of: Vec::new() }
+        Entries { key: self.key.clone(), most: self.most, of: Vec::new() }
     }
 
     /// Forgets the slots that are not `alive`, if there is reason to tidy up.
@@ -86,13 +94,14 @@ impl Index {
 #[derive(Debug)]
 pub(super) struct Entries {
     key: RandomState,
+    most: usize,
     of: Vec<(u32, Slot)>,
 }
 
 impl Entries {
     /// One more.
     pub(super) fn add(&mut self, path: &[u8], slot: Slot) {
-        if self.of.len() <= ENTRIES_MAX {
+        if self.of.len() <= self.most {
             self.of.push((hash(&self.key, path), slot));
         }
     }
@@ -130,12 +139,14 @@ mod tests {
 
     #[test]
     fn too_many_paths_are_told() {
-        let mut index = Index::default();
-        let mut entries = index.entries();
-        for at in 0..=ENTRIES_MAX {
-            entries.add(&at.to_le_bytes(), 0);
+        let mut index = Index { most: 100, ..Index::default() };
+        for (slot, told) in [(0, false), (1, true)] {
+            let mut entries = index.entries();
+            for at in 0..60_u8 {
+                entries.add(&[at], slot);
+            }
+            index.extend(entries);
+            assert_eq!((index.overflowed(), index.len() <= 100), (told, true));
         }
-        index.extend(entries);
-        assert!(index.overflowed() && index.len() <= ENTRIES_MAX);
     }
 }

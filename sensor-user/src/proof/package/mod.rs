@@ -1,10 +1,13 @@
 //! What package databases say of a path: who owns it, and what its content must be.
 
 mod aliases;
+mod apk;
 mod check;
 mod database;
 mod dpkg;
 mod index;
+mod pacman;
+mod rpm;
 mod temporary;
 
 pub use check::{Checked, End, Object};

@@ -14,6 +14,7 @@ use crate::subject::container::asked::{is_kubelet, kubelet};
 use crate::subject::container::books::{Book, Booked, is_id};
 use crate::subject::container::service::{ContainerService, Source};
 use crate::subject::container::settings::static_pod_path;
+use crate::subject::service::UnitPart;
 use crate::subject::unit::effective::Effective;
 
 /// Bytes of a container's file. docker's have some KiB.
@@ -129,7 +130,7 @@ fn container(reader: &mut Reader<'_>, directory: &[u8], id: &str, found: &mut Fo
     let digest = booked.identity.digest.as_deref().unwrap_or_default();
     entry.sha256 = Some(sha256(description(&service, digest).as_bytes()));
     found.remark(Kind::Container, &path, text::of_container(&service));
-    found.add(reader, entry);
+    found.add(reader, UnitPart::EngineState, entry);
 }
 
 /// What an engine keeps of a container changes whenever it starts; what decides what it is does not.

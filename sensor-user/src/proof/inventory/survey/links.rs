@@ -56,7 +56,7 @@ fn follow_one(reader: &mut Reader<'_>, end: &End, found: &mut Found) {
     let mut entry = entry(kind, user, &path, name, &object, proof);
     entry.sha256 = read.digests.as_ref().map(|digests| digests.sha256.clone());
     found.remark(kind, &path, text::signals(end.part, &path, name, &read.text));
-    found.add(reader, entry);
+    found.add(reader, end.part, entry);
     found.units.push(UnitFile { path, is: UnitFileIs::File(read.text) });
 }
 

@@ -14,7 +14,14 @@ impl Prove for Packages {
         if !claims.iter().all(at_hand) {
             return self.check(path).verdict;
         }
-        self.judge(&claims, |claim| fits(claim, digests))
+        match self.judge(&claims, |claim| fits(claim, digests)) {
+            // The manager's own books of a package: they say whose it is, and of nothing what must be in it.
+            Verdict::Unowned => match self.script(path).and_then(|script| script.package) {
+                Some(package) => Verdict::Claimed { package },
+                None => Verdict::Unowned,
+            },
+            verdict => verdict,
+        }
     }
 }
 

@@ -43,6 +43,8 @@ pub(super) enum UnitFileIs {
 #[derive(Default)]
 pub(super) struct Found {
     pub entries: BTreeMap<(Vec<u8>, Kind), Entry>,
+    /// What each entry is by its name.
+    pub parts: BTreeMap<(Vec<u8>, Kind), UnitPart>,
     pub remarks: Vec<Remark>,
     pub units: Vec<UnitFile>,
     /// Links to files: what is at their ends is looked at later, for it may have a name among the entries.
@@ -77,9 +79,11 @@ impl Found {
         self.remarks.extend(signals.into_iter().map(remark));
     }
 
-    pub fn add(&mut self, reader: &mut Reader<'_>, entry: Entry) {
+    pub fn add(&mut self, reader: &mut Reader<'_>, part: UnitPart, entry: Entry) {
         if self.entries.len() < ENTRIES_MAX {
-            self.entries.entry((entry.path.clone(), entry.kind)).or_insert(entry);
+            let key = (entry.path.clone(), entry.kind);
+            self.parts.entry(key.clone()).or_insert(part);
+            self.entries.entry(key).or_insert(entry);
         } else if !self.full {
             self.full = true;
             reader.problems.push(Problem {
@@ -292,7 +296,7 @@ impl Visit {
                     let proof = Verdict::Unknown { reason: "it is no regular file".to_owned() };
                     let kind = kind_of(part.part, false)?;
                     let entry = self.of(kind, path, part.name, &object, proof);
-                    found.add(reader, entry);
+                    found.add(reader, part.part, entry);
                 }
             }
         }
@@ -316,7 +320,7 @@ impl Visit {
             found.units.push(UnitFile { path: path.to_vec(), is: UnitFileIs::Link(target.clone()) });
         }
         entry.target = Some(target);
-        found.add(reader, entry);
+        found.add(reader, part.part, entry);
         let link = (path.to_vec(), kind);
         found.ends.push(End { link, part: part.part, scope: self.scope, class: self.class });
     }
@@ -327,7 +331,7 @@ impl Visit {
         let proof = reader.prove(path, &read);
         let mut entry = self.of(kind, path, part.name, object, proof);
         entry.sha256 = read.digests.as_ref().map(|digests| digests.sha256.clone());
-        found.add(reader, entry);
+        found.add(reader, part.part, entry);
         self.note(path, part, kind, read, found);
     }
 

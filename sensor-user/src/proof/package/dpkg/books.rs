@@ -52,6 +52,11 @@ pub(super) struct News {
 }
 
 impl Books {
+    /// Whether there are any.
+    pub(super) fn is_there(&self) -> bool {
+        self.status.is_some()
+    }
+
     /// Reads what changed.
     pub(super) fn refresh(&mut self, root: &Root) -> News {
         let status = root.stamp(STATUS);

@@ -25,15 +25,25 @@ pub(super) struct Diversions(Vec<Diversion>);
 pub(super) struct Known<'a> {
     /// The path that stands in the owner's list.
     pub(super) path: Cow<'a, [u8]>,
-    only: Option<Option<&'a str>>,
-    except: Option<Option<&'a str>>,
+    of: Owner<'a>,
+}
+
+/// Whose file of a path it is. A local diversion has no package: `None`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Owner<'a> {
+    Anyones,
+    Only(Option<&'a str>),
+    Not(Option<&'a str>),
 }
 
 impl Known<'_> {
     /// Whether a package's file of this path is the one.
     pub(super) fn counts(&self, package: &str) -> bool {
-        self.only.is_none_or(|only| only == Some(package))
-            && self.except.is_none_or(|not| not != Some(package))
+        match self.of {
+            Owner::Anyones => true,
+            Owner::Only(by) => by == Some(package),
+            Owner::Not(by) => by != Some(package),
+        }
     }
 }
 
@@ -58,12 +68,12 @@ impl Diversions {
     pub(super) fn known_as<'a>(&'a self, path: &'a [u8]) -> Vec<Known<'a>> {
         let by = |diversion: &'a Diversion| diversion.by.as_deref();
         let from = self.0.iter().find(|diversion| diversion.from == path);
-        let mut all = vec![Known { path: Cow::Borrowed(path), only: from.map(by), except: None }];
+        let of = from.map_or(Owner::Anyones, |diversion| Owner::Only(by(diversion)));
+        let mut all = vec![Known { path: Cow::Borrowed(path), of }];
         let moved = self.0.iter().filter(|diversion| diversion.to == path);
         all.extend(moved.map(|diversion| Known {
             path: Cow::Borrowed(&diversion.from[..]),
-            only: None,
-            except: Some(by(diversion)),
+            of: Owner::Not(by(diversion)),
         }));
         all
     }

@@ -136,19 +136,26 @@ impl Database for Dpkg {
         })
     }
 
-    fn status(&self) -> Status {
+    fn manager(&self) -> Manager {
+        Manager::Dpkg
+    }
+
+    fn status(&self) -> Option<Status> {
         let mut problems = [&self.books.problems[..], &self.problems].concat();
         if self.index.overflowed() {
             problems.push(format!("{INFO}: more paths than the index takes"));
         }
-        Status {
+        if !self.books.is_there() && problems.is_empty() {
+            return None;
+        }
+        Some(Status {
             manager: Manager::Dpkg,
             path: "/var/lib/dpkg".to_owned(),
             packages: self.counted().count(),
             paths: self.index.len(),
             problems,
             distrusted: None,
-        }
+        })
     }
 
     fn under_way(&self, _root: &Root) -> Vec<UnderWay> {
@@ -345,3 +352,8 @@ fn has_conffile(text: &[u8], spellings: &[Vec<u8>]) -> bool {
         spellings.iter().any(|spelling| spelling == path)
     })
 }
+
+#[cfg(test)]
+mod here_tests;
+#[cfg(test)]
+mod tests;
