@@ -84,7 +84,8 @@ pub mod kind {
     pub const FILE_CONTENT: u16 = 73;
     /// All files of a survey were told.
     pub const SURVEYED: u16 = 74;
-    // 75 is PROOF.
+    /// What package databases say of paths: asked for by the pipeline.
+    pub const PROOF: u16 = 75;
     /// What the inventory of this machine tells.
     pub const BASELINE: u16 = 76;
     /// What is approved and excepted.
@@ -129,6 +130,7 @@ pub mod kind {
             SURVEYED => "surveyed",
             BASELINE => "baseline",
             APPROVALS => "approvals",
+            PROOF => "proof",
             _ => return None,
         })
     }

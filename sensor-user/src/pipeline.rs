@@ -17,6 +17,10 @@ use crate::event::decode::{DecodeError, Event, UserRecord, decode};
 use crate::event::path::until_nul;
 use crate::incident::alert::Alert;
 use crate::incident::collapse::Collapse;
+use crate::incident::held::Incident;
+use crate::incident::pending::Outcomes;
+use crate::incident::proving::Outcome;
+use crate::lineage::actor::Actor;
 use crate::lineage::{self, Lineage};
 use crate::subject::stream::StreamStats;
 
@@ -61,8 +65,11 @@ pub struct Stats {
     pub processes_spliced: u64,
     /// What became of clients' streams to service managers and container engines.
     pub streams: StreamStats,
+    /// What incidents of package managers came to, in the order of
+    /// [`crate::incident::proving::Outcome::ALL`].
+    pub proofs: Outcomes,
     /// The bounded tables.
-    pub tables: [Table; 14],
+    pub tables: [Table; 15],
 }
 
 /// A bounded table.
@@ -161,9 +168,13 @@ impl Pipeline {
                     detector.container_executed(&event, handle, lineage);
                     findings.extend(detector.in_new_namespaces(&event, handle, lineage));
                     detector.service_started(&event, handle, lineage);
+                    detector.manager_executed(time, handle, lineage);
                 }
             }
-            Event::Exit(record) => lineage.exit(&record),
+            Event::Exit(record) => {
+                lineage.exit(&record);
+                self.collapse.pending_mut().process_ended((record.tgid, record.start_boottime_ns));
+            }
             Event::Cgroup(event) => {
                 let path = until_nul(event.path);
                 lineage.set_cgroup(event.record.value, path);
@@ -190,6 +201,7 @@ impl Pipeline {
                 if let Some(handle) = lineage.snapshot(&snapshot) {
                     detector.executed(0, handle, lineage);
                     detector.note_running(handle, lineage);
+                    detector.manager_executed(0, handle, lineage);
                     detector.note_bundle(handle, None, lineage);
                 }
             }
@@ -224,6 +236,10 @@ impl Pipeline {
                 detector.baseline(time, told, &mut |finding| self.findings.push(finding));
             }
             UserRecord::Approvals(approvals) => self.collapse.set_approvals(approvals),
+            UserRecord::Proof(proofs) => {
+                detector.proved(time, &proofs, lineage);
+                self.collapse.pending_mut().proved(&proofs);
+            }
             UserRecord::FileContent(content) => {
                 // What a command asked for is told when its file is known, and not before.
                 detector.content(time, &content, &mut |finding| match finding.action {
@@ -242,6 +258,14 @@ impl Pipeline {
         }
         for mut finding in self.findings.drain(..).chain(self.completed.drain(..)) {
             let (actor, reasons) = self.detector.describe(&finding, &mut self.lineage);
+            if finding.file.is_some() {
+                let requester = finding.requester.as_deref();
+                let transaction = self.detector.transaction(finding.who.as_ref(), requester, &self.lineage);
+                finding.transaction = transaction.map(Box::new);
+            }
+            if finding.rule.id == rules::PACKAGE_DATABASE_EDITED.id && finding.transaction.is_none() {
+                self.detector.distrust(&finding.subject, edited(&actor));
+            }
             finding.awaits_identity = self.detector.await_identity(&actor, self.now, &self.lineage);
             self.collapse.add(finding, actor, reasons, self.now, out);
         }
@@ -249,6 +273,29 @@ impl Pipeline {
             let identity = self.lineage.containers_mut().identity(&id).cloned();
             self.collapse.identified(&id, identity.as_ref(), self.now, out);
         }
+        self.prove(out);
+    }
+
+    /// Goes on with what waits for proof.
+    fn prove(&mut self, out: &mut Vec<Alert>) {
+        let (mut ready, mut wants) = (Vec::new(), Vec::new());
+        let (detector, lineage) = (&self.detector, &self.lineage);
+        self.collapse.pending_mut().go_on(
+            self.now,
+            |transaction| detector.standing(transaction, lineage),
+            detector.distrusted(),
+            &mut ready,
+            &mut wants,
+        );
+        // A package manager's own books are its own to write.
+        let books = |incident: &Incident| incident.finding.rule.id == rules::PACKAGE_DATABASE_EDITED.id;
+        let outcome = |incident: &Incident| incident.proof.as_ref().map(|proof| proof.outcome);
+        ready.retain(|incident| !books(incident) || outcome(incident) != Some(Outcome::Proved));
+        for incident in ready.iter().filter(|incident| books(incident)) {
+            self.detector.distrust(&incident.finding.subject, edited(&incident.actor));
+        }
+        self.collapse.tell_proved(ready, self.now, out);
+        self.detector.want_all(wants);
     }
 
     /// Files whose content the caller is to feed as [`kind::FILE_CONTENT`] records, soon; a replay finds them in the
@@ -284,6 +331,7 @@ impl Pipeline {
         let (watches, tools) = (self.detector.watches(), self.detector.known_tools());
         let (windows, windows_max, repeat_bytes) = self.collapse.windows();
         let held = self.collapse.held();
+        let (pending, pending_max, pending_bytes) = self.collapse.pending().figures();
         let (files, files_max) = self.detector.remembered_files();
         let (connections, connections_max, connection_bytes) = self.detector.connections();
         let (to_engines, to_engines_max, to_engines_bytes) = self.detector.engine_connections();
@@ -304,6 +352,7 @@ impl Pipeline {
             images_cut: images.cut(),
             processes_spliced: table.spliced(),
             streams: self.detector.streams(),
+            proofs: *self.collapse.pending().outcomes(),
             tables: [
                 Table {
                     bytes: table.bytes() + images.bytes(),
@@ -334,10 +383,17 @@ impl Pipeline {
                 Table { evicted: unfollowed, ..plain("followed_files", followed, followed_max) },
                 Table { evicted: passed_over, ..plain("awaited_contents", awaited, awaited_max) },
                 Table { bytes: held.bytes(), ..plain("held", held.len(), 0) },
+                Table { bytes: pending_bytes, ..plain("awaited_proofs", pending, pending_max) },
                 Table { bytes: repeat_bytes, ..plain("windows", windows, windows_max) },
             ],
         }
     }
+}
+
+/// Who has edited a package database.
+fn edited(actor: &Actor) -> String {
+    let process = &actor.process;
+    format!("{} (pid {}) edited it", process.name, process.pid)
 }
 
 #[cfg(test)]

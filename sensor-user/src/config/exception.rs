@@ -37,6 +37,9 @@ pub struct Exception {
     /// The executable of the process that acts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exe: Option<String>,
+    /// The package by which the change is proved: its name, or name and version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub package: Option<String>,
     /// The container service's image, as it is asked for; one with `@sha256:` is bound to its content.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
@@ -64,6 +67,7 @@ impl Exception {
             rule: self.rule.clone(),
             exe: self.exe.clone(),
             image: self.image.clone(),
+            package: self.package.clone(),
         };
         let told = Approval {
             name: self.name.clone(),
@@ -82,7 +86,7 @@ impl Exception {
         let by_name = self.approval().is_ok_and(|approval| approval.when.is_by_name());
         by_name.then(|| {
             format!(
-                "exception {}: it goes by names alone, which anybody can take on; name a sha256 or an image's digest",
+                "exception {}: it goes by names alone, which anybody can take on; name a sha256, a package or an image's digest",
                 self.name
             )
         })

@@ -206,6 +206,7 @@ fn known_keys() -> Vec<String> {
         sha256: some(),
         exe: some(),
         image: some(),
+        package: some(),
         ..super::Exception::default()
     }];
     let table = toml::Table::try_from(config).expect("the defaults are tables, lists and scalars");

@@ -13,6 +13,7 @@ use super::engine::Engines;
 use super::file::{AWAITED_MAX, Awaiting, DIRECTORIES_MAX, Looked};
 use super::finding::{Finding, Who};
 use super::follow::{FOLLOWED_MAX, Followed};
+use super::managers::Managers;
 use super::memory::{Echoes, Excused, Recent};
 use super::mounts::Mounts;
 use super::programs::{self, Running};
@@ -83,6 +84,8 @@ pub struct Detector {
     pub(super) books: Books,
     /// Configuration of kubelets that run, by its path.
     pub(super) kubelet_configs: Recent<Vec<u8>, ()>,
+    /// Package managers at work.
+    pub(super) managers: Managers,
     /// Mounts on what is watched.
     pub(super) mounts: Mounts,
     /// For putting units together.
@@ -130,6 +133,7 @@ impl Default for Detector {
             directories: Recent::new(DIRECTORIES_MAX),
             books: Books::default(),
             kubelet_configs: Recent::new(KUBELETS_MAX),
+            managers: Managers::default(),
             mounts: Mounts::default(),
             budget: Budget::default(),
             sensor: 0,

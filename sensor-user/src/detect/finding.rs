@@ -2,6 +2,7 @@
 
 use sensor_common::record::TaskContext;
 
+use super::managers::Transaction;
 use super::rule::{Rule, Technique};
 use super::score::Reason;
 use crate::lineage::actor::Requester;
@@ -74,6 +75,12 @@ pub struct Finding {
     /// SHA-256 of the file's content, or of that at a link's end, 64 hexadecimal digits; empty where it was read and is
     /// not wholly known, `None` before.
     pub content_sha256: Option<String>,
+    /// What may be a package manager's transaction: then it is held until its proof is had.
+    pub transaction: Option<Box<Transaction>>,
+    /// Programs that the unit runs: proof of the unit asks whose they are.
+    pub programs: Vec<Vec<u8>>,
+    /// What about it has no place in sound software, so that no package excuses it ([`super::units::tell`]).
+    pub doubts: Vec<String>,
 }
 
 impl Finding {
@@ -100,6 +107,9 @@ impl Finding {
             quantity: 1,
             sentence: None,
             content_sha256: None,
+            transaction: None,
+            programs: Vec::new(),
+            doubts: Vec::new(),
         }
     }
 

@@ -57,6 +57,11 @@ impl<K: Clone + Eq + Hash, V> Recent<K, V> {
     pub fn len(&self) -> usize {
         self.map.len()
     }
+
+    /// Keys whose values are so, oldest first.
+    pub fn keys_where(&self, so: impl Fn(&V) -> bool) -> Vec<K> {
+        self.order.iter().filter(|key| self.map.get(key).is_some_and(&so)).cloned().collect()
+    }
 }
 
 /// The last operations, to recognise one that is told twice.

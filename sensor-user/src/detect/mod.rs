@@ -14,6 +14,7 @@ pub mod exec;
 pub mod file;
 pub mod finding;
 pub mod follow;
+pub mod managers;
 mod mounts;
 mod programs;
 pub mod quiet;

@@ -17,6 +17,9 @@ use crate::subject::unit::signals::{Signal, Weight};
 /// Programs that services were seen to run.
 const RUNNING_MAX: usize = 1024;
 
+/// Programs of a unit whose origin counts for its proof.
+const PROVED_MAX: usize = 16;
+
 /// Programs by path, with the service that runs them.
 pub(super) type Running = Recent<Vec<u8>, (String, Handle)>;
 
@@ -39,6 +42,22 @@ pub(super) fn of_unit(unit: &Effective) -> Vec<Vec<u8>> {
             }
         }
     }
+    found
+}
+
+/// All of them, packaged or not.
+pub(super) fn all_of(unit: &Effective) -> Vec<Vec<u8>> {
+    let mut found: Vec<Vec<u8>> = Vec::new();
+    for run in &unit.commands {
+        let path = &run.command.path;
+        if path.starts_with(b"/") && !found.contains(path) && found.len() < PROVED_MAX {
+            found.push(path.clone());
+        }
+    }
+    found.extend(
+        of_unit(unit).into_iter().filter(|path| !unit.commands.iter().any(|run| run.command.path == *path)),
+    );
+    found.truncate(PROVED_MAX);
     found
 }
 

@@ -25,11 +25,13 @@ pub enum Quiet {
     Mounted,
     /// The sensor wrote its own state.
     OwnState,
+    /// A package manager wrote its own database.
+    PackageDatabase,
 }
 
 impl Quiet {
     /// Names for metrics, in the order of [`QuietCounts`].
-    pub const NAMES: [&'static str; 11] = [
+    pub const NAMES: [&'static str; 12] = [
         "generator_output",
         "manager_own_files",
         "transient_scope",
@@ -41,6 +43,7 @@ impl Quiet {
         "engine_own_files",
         "mounted",
         "own_state",
+        "package_database",
     ];
 }
 

@@ -290,6 +290,9 @@ pub(super) fn new_signals(before: Option<&Effective>, after: &Effective, package
 /// Adds signals to a finding's score, and names them.
 pub(super) fn tell(finding: &mut Finding, signals: impl IntoIterator<Item = Signal>) {
     for signal in signals.into_iter().take(SIGNALS_TOLD) {
+        if signal.weight >= Weight::Strong && finding.doubts.len() < SIGNALS_TOLD {
+            finding.doubts.push(signal.why.clone());
+        }
         finding.reason(points(signal.weight), signal.why);
         if let Some(unit) = finding.unit.as_mut().filter(|unit| !unit.signals.contains(&signal.slug)) {
             unit.signals.push(signal.slug);

@@ -60,6 +60,9 @@ pub struct When {
     /// The executable of the process that acted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exe: Option<String>,
+    /// The package by which the change is proved: its name, or name and version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub package: Option<String>,
     /// The container service's image, as it was asked for: with a digest it is the content that counts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
@@ -74,6 +77,6 @@ impl When {
     /// Whether it goes by names alone, which anybody can take on, and by no content.
     pub fn is_by_name(&self) -> bool {
         let pinned = self.image.as_ref().is_some_and(|image| image.contains("@sha256:"));
-        self.sha256.is_none() && !pinned
+        self.sha256.is_none() && self.package.is_none() && !pinned
     }
 }

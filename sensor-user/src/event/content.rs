@@ -31,6 +31,13 @@ pub enum Want {
         /// As the host's PID 1 sees them.
         paths: Vec<Vec<u8>>,
     },
+    /// What package databases say of each of these paths, by the content that is there.
+    Proof {
+        /// By what the pipeline recognises the answer, a [`super::proof::Proofs`].
+        id: u64,
+        /// As the host's PID 1 sees them; [`super::proof::PATHS_MAX`] at most.
+        paths: Vec<Vec<u8>>,
+    },
 }
 
 /// Hooks run before the operation does: what the path leads to may for a moment still be what it was.

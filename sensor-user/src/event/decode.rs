@@ -14,6 +14,7 @@ use super::approval::Approvals;
 use super::baseline::Baseline;
 use super::content::{FileContent, Surveyed};
 use super::path::PathView;
+use super::proof::Proofs;
 use super::user::{CgroupSnapshot, FileFound, Host, Loss, ProcessSnapshot, Tools, Users, Watch};
 
 /// Longest record of the kernel's, in bytes: what a [`Span`] can address.
@@ -148,6 +149,8 @@ pub enum UserRecord {
     Baseline(Baseline),
     /// `APPROVALS`.
     Approvals(Approvals),
+    /// `PROOF`.
+    Proof(Proofs),
 }
 
 /// Why bytes are no record.
@@ -348,6 +351,7 @@ impl<'a> Body<'a> {
             kind::SURVEYED => UserRecord::Surveyed(self.json()?),
             kind::BASELINE => UserRecord::Baseline(self.json()?),
             kind::APPROVALS => UserRecord::Approvals(self.json()?),
+            kind::PROOF => UserRecord::Proof(self.json()?),
             other => return Err(DecodeError::UnknownKind { kind: other }),
         })
     }

@@ -6,4 +6,5 @@ pub mod content;
 pub mod decode;
 pub mod encode;
 pub mod path;
+pub mod proof;
 pub mod user;

@@ -150,6 +150,8 @@ pub enum WatchClass {
     PackageHook,
     /// Scripts of installed packages (/var/lib/dpkg/info, deb-preinst(5)).
     MaintainerScript,
+    /// What package managers know of their packages (dpkg(1), rpm(8), apk(8), pacman(8)): proof rests on it.
+    PackageDatabase,
     /// Programs run when the network changes, and interpreters of foreign formats (binfmt.d(5)).
     EventHook,
     /// Jobs of cron, anacron and at (crontab(5)).

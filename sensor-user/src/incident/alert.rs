@@ -4,6 +4,7 @@ use crate::detect::rule::{Rule, Severity, Technique};
 use crate::detect::rules::of_signal;
 pub use crate::detect::score::Reason;
 use crate::event::approval::Source;
+use crate::incident::proving::Told;
 use crate::lineage::actor::Actor;
 use crate::subject::container::service::ContainerService;
 use crate::subject::service::{File, Unit};
@@ -46,6 +47,8 @@ pub struct Alert {
     pub container_service: Option<ContainerService>,
     /// Who told to expect it.
     pub approved: Option<Box<Approved>>,
+    /// How it stands to known software; `None` where nothing spoke for a package manager.
+    pub proof: Option<Box<Told>>,
     /// The machine.
     pub host: HostInfo,
 }

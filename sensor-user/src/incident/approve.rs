@@ -6,6 +6,7 @@ use glob::{MatchOptions, Pattern};
 
 use super::alert::Approved;
 use super::held::Incident;
+use super::proving::Outcome;
 use crate::detect::score::{self, Reason};
 use crate::event::approval::{Approval, Approvals, Source};
 
@@ -99,7 +100,13 @@ fn matches(approval: &Approval, pattern: Option<&Pattern>, incident: &Incident) 
         .as_deref()
         .filter(|_| !incident.actions.contains(&"file_mmap_write") && finding.event_type != "deletion");
     let wanted = when.sha256.as_ref().map(|digest| digest.to_ascii_lowercase());
-    pattern.is_none_or(|pattern| path.is_some_and(|path| pattern.matches_with(path, options)))
+    let told = incident.proof.as_deref().filter(|told| told.outcome == Outcome::Proved);
+    let package = told.and_then(|told| told.package.as_ref());
+    let packaged = |wanted: &String| {
+        package.is_some_and(|is| *wanted == is.name || *wanted == format!("{} {}", is.name, is.version))
+    };
+    when.package.as_ref().is_none_or(packaged)
+        && pattern.is_none_or(|pattern| path.is_some_and(|path| pattern.matches_with(path, options)))
         && same(&when.unit, finding.unit.as_ref().map(|unit| unit.name.as_str()))
         && same(&wanted, content)
         && same(&when.rule, Some(finding.rule.id))

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use super::alert::{Alert, HostInfo};
 use super::held::{Held, Incident};
+use super::pending::Pending;
 use super::weight::weight;
 use super::{WINDOW_NS, approve, identity, summary};
 use crate::detect::finding::Finding;
@@ -16,6 +17,9 @@ use crate::lineage::actor::{Actor, ContainerIdentity};
 
 /// Incidents whose repeats are counted.
 const WINDOWS_MAX: usize = 4096;
+
+/// What waits for proof may take so many times the room of what waits for its file alone: an upgrade changes hundreds.
+const PENDING_TIMES: usize = 4;
 
 type Key = (&'static str, String, (u32, u64));
 
@@ -33,6 +37,7 @@ struct Window {
 #[derive(Debug)]
 pub struct Collapse {
     held: Held,
+    pending: Pending,
     windows: HashMap<Key, Window>,
     /// The windows by their beginning. A renewed window is found a second time, and its first entry passed over.
     order: VecDeque<(u64, Key)>,
@@ -54,6 +59,7 @@ impl Collapse {
     pub fn new(bytes_max: usize) -> Self {
         Self {
             held: Held::new(bytes_max),
+            pending: Pending::new(PENDING_TIMES * bytes_max),
             windows: HashMap::new(),
             order: VecDeque::new(),
             host: HostInfo::default(),
@@ -120,7 +126,7 @@ impl Collapse {
             })
         };
         let repeats = (self.repeating > 0).then(first_repeat).flatten();
-        [self.held.next_deadline(), repeats].into_iter().flatten().min()
+        [self.held.next_deadline(), self.pending.next_deadline(), repeats].into_iter().flatten().min()
     }
 
     /// Takes up a finding.
@@ -170,16 +176,46 @@ impl Collapse {
         let mut ready = std::mem::take(&mut self.ready);
         self.held.drain(&mut ready);
         self.tell_all(&mut ready, now, out);
+        let mut unproved = Vec::new();
+        self.pending.drain(&mut unproved);
+        for incident in unproved {
+            self.consider(incident, now, out);
+        }
         while !self.order.is_empty() {
             self.close_oldest(now, false, out);
         }
     }
 
     fn tell_all(&mut self, ready: &mut Vec<Incident>, now: u64, out: &mut Vec<Alert>) {
+        let mut refused = Vec::new();
         for incident in ready.drain(..) {
+            if incident.finding.transaction.is_some() && incident.finding.file.is_some() {
+                self.pending.add(incident, now, &mut refused);
+            } else {
+                self.consider(incident, now, out);
+            }
+        }
+        for incident in refused {
             self.consider(incident, now, out);
         }
         self.ready = std::mem::take(ready);
+    }
+
+    /// What waits for proof.
+    pub fn pending(&self) -> &Pending {
+        &self.pending
+    }
+
+    /// The same, to be told more.
+    pub fn pending_mut(&mut self) -> &mut Pending {
+        &mut self.pending
+    }
+
+    /// Tells what was held for its proof.
+    pub fn tell_proved(&mut self, incidents: Vec<Incident>, now: u64, out: &mut Vec<Alert>) {
+        for incident in incidents {
+            self.consider(incident, now, out);
+        }
     }
 
     /// Tells an incident, or counts it as a repeat.
@@ -190,6 +226,7 @@ impl Collapse {
         // What a directory held when its watch was set was told already if it was seen being made.
         if finding.action == "file_found"
             && (self.held.is_about(&finding.subject)
+                || self.pending.is_about(&finding.subject)
                 || self.windows.keys().any(|(_, subject, _)| *subject == finding.subject))
         {
             self.collapsed += 1;
@@ -257,7 +294,7 @@ impl Collapse {
     fn tell(&mut self, incident: Incident, collapsed: u64, out: &mut Vec<Alert>) {
         let id = identity::id(&self.host.boot_id, &incident, collapsed);
         let summary = summary::summary(&incident, collapsed);
-        let Incident { finding, actor, reasons, actions, approved, .. } = incident;
+        let Incident { finding, actor, reasons, actions, approved, proof, .. } = incident;
         if let Some(rule) = rules::index(finding.rule) {
             self.alerts[rule] += 1;
         }
@@ -281,6 +318,7 @@ impl Collapse {
             unit: finding.unit,
             container_service: finding.container_service,
             approved,
+            proof,
             host: self.host.clone(),
         });
     }

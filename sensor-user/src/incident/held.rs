@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::HOLD_NS;
 use super::alert::{Approved, Reason};
+use super::proving::Told;
 use super::weight::weight;
 use crate::detect::finding::{Finding, Phase};
 use crate::detect::rules;
@@ -22,6 +23,8 @@ pub struct Incident {
     pub actions: Vec<&'static str>,
     /// Who told to expect it.
     pub approved: Option<Box<Approved>>,
+    /// What proof has come to.
+    pub proof: Option<Box<Told>>,
     /// It is complete but for who its container is.
     waits_for_identity: bool,
 }
@@ -30,7 +33,7 @@ impl Incident {
     /// Of one record.
     pub fn new(finding: Finding, actor: Actor, reasons: Vec<Reason>) -> Self {
         let actions = vec![finding.action];
-        Self { finding, actor, reasons, actions, approved: None, waits_for_identity: false }
+        Self { finding, actor, reasons, actions, approved: None, proof: None, waits_for_identity: false }
     }
 
     /// Names the containers of this id. Whether there is one.
@@ -107,6 +110,15 @@ impl Incident {
         if self.finding.also.is_empty() {
             self.finding.also = later.also;
         }
+        if self.finding.transaction.is_none() {
+            self.finding.transaction = later.transaction;
+        }
+        if !later.programs.is_empty() {
+            self.finding.programs = later.programs;
+        }
+        let new = later.doubts.into_iter().filter(|doubt| !self.finding.doubts.contains(doubt));
+        let new: Vec<String> = new.collect();
+        self.finding.doubts.extend(new);
         // A file that is being created has no identity yet.
         if let (Some(known), Some(file)) = (&mut self.finding.file, later.file) {
             let other_path = known.other_path.take().or_else(|| file.other_path.clone());

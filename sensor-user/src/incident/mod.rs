@@ -10,6 +10,8 @@ mod approve;
 pub mod collapse;
 pub mod held;
 mod identity;
+pub mod pending;
+pub mod proving;
 pub mod summary;
 mod weight;
 

@@ -11,7 +11,7 @@ const ALLOCATION: usize = 16;
 
 /// Bytes that an incident holds, itself included. An estimate to about a tenth.
 pub fn weight(incident: &Incident) -> usize {
-    let Incident { finding, actor, reasons, actions, approved, .. } = incident;
+    let Incident { finding, actor, reasons, actions, approved, proof, .. } = incident;
     let file = finding.file.as_ref().map_or(0, |file| {
         text(&file.path) + option(file.other_path.as_ref(), text) + option(file.target.as_ref(), text)
     });
@@ -48,6 +48,15 @@ pub fn weight(incident: &Incident) -> usize {
             .as_ref()
             .map_or(0, |unit| text(&unit.name) + list(&unit.changes, text) + list(&unit.signals, |_| 0))
         + service
+        + list(&finding.programs, |path| path.capacity() + ALLOCATION)
+        + list(&finding.doubts, text)
+        + finding.transaction.as_ref().map_or(0, |own| {
+            size_of_val(&**own) + ALLOCATION + text(&own.command) + own.script.as_ref().map_or(0, Vec::len)
+        })
+        + proof.as_ref().map_or(0, |told| {
+            // Two packages with three strings each.
+            size_of_val(&**told) + 7 * ALLOCATION + text(&told.command) + 256
+        })
         + list(&finding.reasons, reason)
         + list(reasons, reason)
         + list(actions, |_| 0)

@@ -332,6 +332,11 @@ impl Lineage {
         Some(handle)
     }
 
+    /// The process of an id and start, where it is still known.
+    pub fn find(&self, (tgid, start_ns): (u32, u64)) -> Option<Handle> {
+        self.table.find(tgid, start_ns)
+    }
+
     /// What is known of a process.
     pub fn entry(&self, handle: Handle) -> Option<&Entry> {
         self.table.get(handle)

@@ -39,6 +39,7 @@ pub struct Metrics {
     watch_full: Followed,
     contents_refused: Followed,
     stream_faults: Followed,
+    proofs: Followed,
     findings: Followed,
     alerts: IntCounterVec,
     alerts_collapsed: IntCounter,
@@ -210,6 +211,12 @@ impl Metrics {
                 "Changed files that were not read, because too many waited to be.",
                 &[],
             ),
+            proofs: Followed::new(
+                reg,
+                "proofs_total",
+                "Changes by package managers, by what their proof came to; overdue are those whose deadline passed.",
+                &["verdict"],
+            ),
             stream_faults: Followed::new(
                 reg,
                 "ipc_stream_faults_total",
@@ -314,6 +321,13 @@ impl Metrics {
     pub fn set_stream_faults(&self, faults: &[(&str, u64)]) {
         for (fault, total) in faults {
             self.stream_faults.follow(&[fault], *total);
+        }
+    }
+
+    /// Totals of what became of changes by package managers, by verdict.
+    pub fn set_proofs<'a>(&self, proofs: impl IntoIterator<Item = (&'a str, u64)>) {
+        for (verdict, total) in proofs {
+            self.proofs.follow(&[verdict], total);
         }
     }
 

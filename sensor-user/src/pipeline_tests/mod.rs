@@ -9,6 +9,7 @@ mod effects;
 mod engine;
 mod environment;
 mod programs;
+mod proofs;
 mod quiet;
 mod references;
 mod requests;
@@ -26,6 +27,7 @@ use crate::event::content::{Expected, FileContent, Found, Regular, Surveyed};
 use crate::event::encode::{
     ExecParts, FileRecordBuilder, encode_exec, encode_exit, encode_fork, encode_tick, encode_user,
 };
+use crate::event::proof::{End, Object, Proof, Proofs};
 use crate::event::user::{CgroupSnapshot, Host, ProcessSnapshot, Users, Watch, WatchClass};
 
 const MS: u64 = 1_000_000;
@@ -57,6 +59,10 @@ struct Machine {
     files: BTreeMap<Vec<u8>, Found>,
     /// Whether wanted files are read.
     answers: bool,
+    /// What package databases say; of other paths nothing.
+    proofs: BTreeMap<Vec<u8>, Proof>,
+    /// Questions to package databases that were put.
+    asked: Vec<Vec<Vec<u8>>>,
 }
 
 fn task(tgid: u32, parent: u32) -> TaskContext {
@@ -104,6 +110,8 @@ impl Machine {
             records: Vec::new(),
             files: BTreeMap::new(),
             answers: true,
+            proofs: BTreeMap::new(),
+            asked: Vec::new(),
         };
         machine.user(
             kind::HOST,
@@ -178,6 +186,11 @@ impl Machine {
                     }
                 }
                 self.user(kind::SURVEYED, &Surveyed { id });
+            }
+            Want::Proof { id, paths } => {
+                self.asked.push(paths.clone());
+                let proofs = paths.iter().map(|path| self.proof_of(path)).collect();
+                self.user(kind::PROOF, &Proofs { id, proofs });
             }
         }
     }

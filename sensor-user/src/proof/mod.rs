@@ -5,3 +5,4 @@
 pub mod approval;
 pub mod inventory;
 pub mod package;
+pub mod prover;

@@ -128,6 +128,7 @@ pub(crate) fn unit_written() -> Alert {
         }),
         approved: None,
         container_service: None,
+        proof: None,
         host: host(),
     }
 }
@@ -207,6 +208,7 @@ pub(crate) fn bare() -> Alert {
         },
         file: None,
         unit: None,
+        proof: None,
         host: HostInfo { machine_id: String::new(), ..host() },
         ..unit_written()
     }

@@ -91,6 +91,8 @@ impl Root {
                 Answer { files: vec![file], survey: None }
             }),
             Want::Survey { id, paths } => Some(self.survey(*id, paths)),
+            // Another thread's (`proof::prover`): it is asked for nothing here.
+            Want::Proof { .. } => Some(Answer { files: Vec::new(), survey: None }),
         }
     }
 

@@ -123,6 +123,8 @@ pub enum UnitPart {
     PackageHook,
     /// A script of a package.
     MaintainerScript,
+    /// What a package manager knows of its packages.
+    PackageDatabase,
     /// A hook of the network or of the kernel.
     EventHook,
     /// A job of cron or at.

@@ -82,7 +82,7 @@ pub const QUIET: Plan = Plan {
     release: Release::Bookworm,
     kernel: Series::V6_1,
     rows: &[],
-    parts: &["ready", "images", "quiet-admin", "packages", "ending"],
+    parts: &["ready", "images", "quiet-admin", "packages", "packages-hostile", "ending"],
     changes: 0,
     containers: 0,
     judge: packages::judge,

@@ -1,12 +1,18 @@
 //! What files say: those that are there when their directory is first watched, and those that the pipeline asks for.
 
+use std::sync::Arc;
+
 use anyhow::Context;
 use sensor_common::record::kind;
 
 use super::stream::Stream;
-use crate::event::content::{Answer, FileContent, Found, Surveyed};
+use crate::detect::managers;
+use crate::event::content::{Answer, FileContent, Found, Surveyed, Want};
+use crate::event::proof::Proofs;
 use crate::event::user::WatchClass;
 use crate::probe::watches::Changes;
+use crate::proof::package::Packages;
+use crate::proof::prover::Prover;
 use crate::source::content::{Root, walk};
 use crate::source::reader::Reader;
 use crate::subject::container::books::Book;
@@ -19,6 +25,7 @@ const BASELINE_BYTES: usize = 8 << 20;
 /// The reading of files.
 pub struct Contents {
     reader: Reader,
+    prover: Prover,
     files: usize,
     bytes: usize,
 }
@@ -28,9 +35,15 @@ impl Contents {
     ///
     /// # Errors
     /// Where it cannot be opened.
-    pub fn new(root: &str) -> anyhow::Result<Self> {
-        let root = Root::open(root).with_context(|| format!("cannot open {root}"))?;
-        Ok(Self { reader: Reader::new(root), files: 0, bytes: 0 })
+    pub fn new(path: &str) -> anyhow::Result<Self> {
+        let root = Root::open(path).with_context(|| format!("cannot open {path}"))?;
+        // Of its own, since it is another thread's.
+        let own = Root::open(path).with_context(|| format!("cannot open {path}"))?;
+        let mut prover = Prover::new(move || Packages::open(Arc::new(own)))
+            .context("cannot start the thread that asks package databases")?;
+        // What is known before anything happens proves programs that end before they can be compared.
+        prover.ask(0, managers::paths().collect());
+        Ok(Self { reader: Reader::new(root), prover, files: 0, bytes: 0 })
     }
 
     /// Tells where configured directories lie that are reached by links: units are known by their directories' own names.
@@ -79,29 +92,55 @@ impl Contents {
     pub fn exchange(&mut self, stream: &mut Stream) {
         loop {
             for want in stream.wants() {
-                self.reader.ask(want);
+                match want {
+                    Want::Proof { id, paths } => self.prover.ask(id, paths),
+                    other => self.reader.ask(other),
+                }
             }
-            let Some(answer) = self.reader.try_answer() else { return };
-            tell(&answer, stream);
+            let (answer, proofs) = (self.reader.try_answer(), self.prover.try_answer());
+            if answer.is_none() && proofs.is_none() {
+                return;
+            }
+            answer.iter().for_each(|answer| tell(answer, stream));
+            proofs.iter().for_each(|proofs| stream.tell(kind::PROOF, proofs));
         }
     }
 
     /// The next answer; waits for it.
-    pub async fn answer(&mut self) -> Answer {
-        match self.reader.answer().await {
-            Some(answer) => answer,
-            None => std::future::pending().await,
+    pub async fn answer(&mut self) -> Answered {
+        tokio::select! {
+            Some(answer) = self.reader.answer() => Answered::Read(answer),
+            Some(proofs) = self.prover.answer() => Answered::Proved(proofs),
+            else => std::future::pending().await,
         }
     }
 
     /// Wants that found no room.
     pub fn refused(&self) -> u64 {
-        self.reader.refused()
+        self.reader.refused() + self.prover.refused()
+    }
+}
+
+/// What one of the threads has to say.
+pub enum Answered {
+    /// The content of files.
+    Read(Answer),
+    /// What package databases say.
+    Proved(Proofs),
+}
+
+impl Answered {
+    /// Tells it.
+    pub fn tell(&self, stream: &mut Stream) {
+        match self {
+            Self::Read(answer) => tell(answer, stream),
+            Self::Proved(proofs) => stream.tell(kind::PROOF, proofs),
+        }
     }
 }
 
 /// Tells what was read.
-pub fn tell(answer: &Answer, stream: &mut Stream) {
+fn tell(answer: &Answer, stream: &mut Stream) {
     for content in &answer.files {
         stream.tell(kind::FILE_CONTENT, content);
     }

@@ -11,7 +11,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::MissedTickBehavior;
 
 use super::approvals::Approvals;
-use super::contents::{self, Contents};
+use super::contents::Contents;
 use super::files::Files;
 use super::inventory::{Batch, Inventory};
 use super::stream::Stream;
@@ -23,6 +23,7 @@ use crate::detect::rules::RULES;
 use crate::event::baseline::Baseline;
 use crate::event::decode::DecodeError;
 use crate::event::user::{Host, Loss};
+use crate::incident::proving::Outcome;
 use crate::metrics::health::Health;
 use crate::metrics::server::{self, Bounds};
 use crate::metrics::{Metrics, TableUse};
@@ -205,7 +206,7 @@ impl Daemon {
                 _ = signals.reload.recv() => self.reload(args, levels),
                 _ = figures.tick() => self.bring_figures_up_to_date(),
                 () = tokio::time::sleep_until(walk_at.into()) => self.walk()?,
-                answer = self.contents.answer() => contents::tell(&answer, &mut self.stream),
+                answered = self.contents.answer() => answered.tell(&mut self.stream),
                 batch = self.inventory.told() => self.tell_inventory(&batch),
                 // A flood must starve neither what stands above, nor the metrics server.
                 () = tokio::task::yield_now(), if more => {}
@@ -417,6 +418,7 @@ impl Daemon {
             ("evicted", streams.evicted),
             ("unmatched", streams.unmatched),
         ]);
+        self.metrics.set_proofs(Outcome::ALL.map(Outcome::name).into_iter().zip(stats.proofs));
         let lost = |index| self.counters.get(&index, 0).unwrap_or(0);
         self.metrics.set_watch_limits_hit(lost(counter::WALK_CUT), lost(counter::WATCH_FULL));
         for (hook, misses) in self.loaded.recursion_misses() {

@@ -86,6 +86,9 @@ impl Case<'_> {
     /// everyday thing (/boot, /var); one that is exchanged counts as all that lies in it.
     fn adjacent_rule(&self, kind: &Kind) -> Option<&'static Rule> {
         let written = rules::of_part(kind.part);
+        if self.part.part == UnitPart::PackageDatabase {
+            return written.filter(|_| self.event.record.header.kind != kind::FILE_ATTRIBUTE);
+        }
         let on_the_way = matches!(self.place, Place::OnTheWay { .. });
         let directory = self.part.part == UnitPart::Directory;
         match self.event.record.header.kind {

@@ -117,6 +117,9 @@ impl Detector {
         }
         let Some(path) = host_path(case) else { return };
         // An engine's database is no text.
+        if case.class == WatchClass::PackageDatabase {
+            return;
+        }
         if case.class == WatchClass::EngineState && Book::of(path).is_none() {
             return;
         }
@@ -166,6 +169,13 @@ impl Detector {
     pub(in crate::detect) fn want(&mut self, want: Want) {
         if self.wants.len() < WANTS_MAX {
             self.wants.push(want);
+        }
+    }
+
+    /// Has all of these answered.
+    pub fn want_all(&mut self, wants: impl IntoIterator<Item = Want>) {
+        for want in wants {
+            self.want(want);
         }
     }
 
@@ -279,6 +289,7 @@ impl Detector {
                     self.weigh_unit(now, &mut finding, &manager, before.as_ref(), &after);
                 }
                 programs::weigh(&mut finding, &after, programs);
+                finding.programs = programs::all_of(&after);
                 tell_engine(&mut finding, &after);
                 self.follow_programs(&after);
                 wanted.extend(paths.iter().cloned());

@@ -106,10 +106,13 @@ impl Detector {
             || Self::is_managers_own(who, class, true, lineage)
             || self.is_engines_own(who, class, lineage)
             || self.is_sensors_own(who, class)
+            || class == WatchClass::PackageDatabase && self.is_packagers(who, lineage)
         {
             return;
         }
-        let rule = if adjacent::of(class).is_some() {
+        let rule = if part.part == UnitPart::PackageDatabase {
+            &rules::PACKAGE_DATABASE_EDITED
+        } else if adjacent::of(class).is_some() {
             &rules::STARTUP_ENTRY_REMOVED
         } else if part.part == UnitPart::Program {
             &rules::PROGRAM_REMOVED
@@ -208,6 +211,9 @@ impl Detector {
         if self.is_engines_own(who, class, lineage) {
             self.note_engine_write(&case);
             return self.stay_quiet(Quiet::EngineOwnFiles);
+        }
+        if class == WatchClass::PackageDatabase && self.is_packagers(who, lineage) {
+            return self.stay_quiet(Quiet::PackageDatabase);
         }
         let Some(rule) = self.rule(&case, lineage) else { return self.stay_quiet(Quiet::Meaningless) };
         let mut finding = case.finding(rule);

@@ -106,7 +106,8 @@ impl Case<'_> {
         let low = score::base(Severity::Low);
         // No update brings a credential, which can be a whole unit (systemd.system-credentials(7)).
         let credential = self.path.ends_with(b".cred");
-        if kind.is_of_packages(self.path) && base > low && !credential {
+        let own = kind.class == WatchClass::PackageDatabase;
+        if !own && kind.is_of_packages(self.path) && base > low && !credential {
             finding.reason(low - base, "packages keep such files here as a matter of course");
         }
         if self.path.starts_with(b"/run/") && !self.path.starts_with(b"/run/user/") {

@@ -7,8 +7,8 @@ use super::container::{
 };
 use super::techniques::{
     ABUSE_ELEVATION, AT, CLEAR_PERSISTENCE, CONTAINER_SERVICE, CRON, DISABLE_TOOLS, DYNAMIC_LINKER,
-    EVENT_TRIGGERED, INITIALIZATION_SCRIPTS, INSTALLER_PACKAGES, KERNEL_MODULES, PERMISSIONS, PRE_OS_BOOT,
-    SYSTEM_PROCESS, SYSTEMD_SERVICE, UDEV_RULES, XDG_AUTOSTART,
+    EVENT_TRIGGERED, INITIALIZATION_SCRIPTS, INSTALLER_PACKAGES, KERNEL_MODULES, MASQUERADING, PERMISSIONS,
+    PRE_OS_BOOT, STORED_DATA_MANIPULATION, SYSTEM_PROCESS, SYSTEMD_SERVICE, UDEV_RULES, XDG_AUTOSTART,
 };
 use super::{CONFIGURATION, PACKAGES};
 use crate::detect::rule::{Rule, Severity};
@@ -42,6 +42,7 @@ pub fn of_part(part: UnitPart) -> Option<&'static Rule> {
         UnitPart::PackageHook => &PACKAGE_HOOK_WRITTEN,
         UnitPart::MaintainerScript => &MAINTAINER_SCRIPT_WRITTEN,
         UnitPart::SensorState => &SENSOR_STATE_WRITTEN,
+        UnitPart::PackageDatabase => &PACKAGE_DATABASE_EDITED,
         UnitPart::EventHook => &EVENT_HOOK_WRITTEN,
         UnitPart::Schedule => &SCHEDULE_JOB_WRITTEN,
         UnitPart::KernelModules => &KERNEL_MODULES_CONFIGURED,
@@ -357,6 +358,24 @@ pub static PACKAGE_HOOK_WRITTEN: Rule = Rule {
         included. Where packages keep such files too it weighs less. Look at Pre-Invoke, Post-Invoke, \
         pre-invoke=, Exec=, or the script. To undo: remove the file.",
     false_positives: &[PACKAGES, CONFIGURATION],
+};
+
+/// What proof rests on.
+pub static PACKAGE_DATABASE_EDITED: Rule = Rule {
+    id: "package.database.edited",
+    name: "A package database was edited by something else than its package manager",
+    severity: Severity::High,
+    techniques: &[STORED_DATA_MANIPULATION, MASQUERADING],
+    description: "The files in which dpkg, rpm, apk or pacman keep what belongs to which package were changed by a \
+        process that is not the package manager itself, by its file's own proof. Whoever edits them makes a foreign \
+        file look like a package's, or has a command run with the next upgrade (dpkg's scripts). From then on, until \
+        the sensor is started again, this database proves nothing: what packages do is told as if there were none. \
+        Look at who wrote it, and compare with the packages (`dpkg --verify` trusts the same files: download the \
+        packages again). To undo: reinstall the packages that are concerned, restart the sensor.",
+    false_positives: &[
+        "A backup of /var/lib/dpkg that is restored, or a repair by hand.",
+        "A package manager that was built on this machine, and is in no package.",
+    ],
 };
 
 /// A script of a package.

@@ -33,7 +33,7 @@ pub static RECORDS_LOST: Rule = Rule {
 };
 
 /// Every rule.
-pub static RULES: [&Rule; 83] = [
+pub static RULES: [&Rule; 84] = [
     &UNIT_WRITTEN,
     &UNIT_ENABLED,
     &UNIT_LINKED,
@@ -74,6 +74,7 @@ pub static RULES: [&Rule; 83] = [
     &SUPERSERVER_WRITTEN,
     &PACKAGE_HOOK_WRITTEN,
     &MAINTAINER_SCRIPT_WRITTEN,
+    &PACKAGE_DATABASE_EDITED,
     &EVENT_HOOK_WRITTEN,
     &SCHEDULE_JOB_WRITTEN,
     &KERNEL_MODULES_CONFIGURED,

@@ -115,6 +115,16 @@ pub(in crate::detect) const INSTALLER_PACKAGES: Technique = Technique {
     tactics: PERSISTENCE_AND_ESCALATION,
 };
 
+pub(in crate::detect) const STORED_DATA_MANIPULATION: Technique = Technique {
+    id: "T1565.001",
+    technique: "Data Manipulation",
+    subtechnique: Some("Stored Data Manipulation"),
+    tactics: &[("TA0040", "Impact")],
+};
+
+pub(in crate::detect) const MASQUERADING: Technique =
+    Technique { id: "T1036", technique: "Masquerading", subtechnique: None, tactics: EVASION };
+
 pub(in crate::detect) const UDEV_RULES: Technique = Technique {
     id: "T1546.017",
     technique: "Event Triggered Execution",

@@ -199,6 +199,8 @@ pub(super) const ROWS: &[(&str, &str, &str)] = &[
     ("B5", "/var/lib/lxc/1000/config", "container.machine-config.written"),
     ("B5", "/etc/lxc/auto/evil", "container.machine-config.written"),
     ("B5", "/etc/libvirt/lxc/autostart/evil.xml", "container.machine-config.written"),
+    ("C27", "/var/lib/dpkg/info/evil.md5sums", "package.database.edited"),
+    ("C27", "/var/lib/rpm/rpmdb.sqlite", "package.database.edited"),
 ];
 
 /// A path of each kind, with the severity of its being written by a shell, the techniques, and the sentence.

@@ -49,6 +49,7 @@ struct Written {
     rule: Option<String>,
     exe: Option<String>,
     image: Option<String>,
+    package: Option<String>,
 }
 
 /// The approvals of a folder of signed files. One without a signature that fits counts for nothing.
@@ -104,6 +105,7 @@ fn load(path: &Path, keys: &Keys) -> Result<Vec<Approval>, String> {
             rule: written.rule,
             exe: written.exe,
             image: written.image,
+            package: written.package,
         };
         let approval = Approval {
             name,

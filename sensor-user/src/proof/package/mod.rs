@@ -20,6 +20,7 @@ use crate::event::content::latin1;
 
 /// Whose database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Manager {
     /// dpkg(1): `/var/lib/dpkg`.

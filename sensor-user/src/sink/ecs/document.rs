@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::container::{Container, Orchestrator};
 use crate::detect::rule::Severity;
+use crate::incident::proving::Outcome;
 use crate::subject::container::service::Source;
 use crate::subject::service::{Scope, UnitPart};
 
@@ -53,6 +54,9 @@ pub struct Document<'a> {
     /// The pod that the process runs in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub orchestrator: Option<Orchestrator<'a>>,
+    /// The package that the file is of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub package: Option<Package<'a>>,
     /// The machine.
     pub host: Host<'a>,
     /// What ECS has no name for.
@@ -349,6 +353,9 @@ pub struct Svcsensor<'a> {
     /// Where the file was before a rename; the existing name, for a hard link.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub other_path: Option<&'a str>,
+    /// How the change stands to known software.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proof: Option<Proof<'a>>,
     /// The container service that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub container_service: Option<ContainerService<'a>>,
@@ -457,6 +464,45 @@ pub struct Unit<'a> {
     /// Names of what is suspicious about it, and was not before.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub signals: &'a [&'static str],
+}
+
+/// `package.*`
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub struct Package<'a> {
+    /// Without the architecture.
+    pub name: &'a str,
+    /// As the package manager writes it.
+    pub version: &'a str,
+    /// As the package manager writes it; absent where there is none.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub architecture: &'a str,
+    /// Whose database has it: `dpkg`, `rpm`, `apk`, `pacman`.
+    #[serde(rename = "type")]
+    pub kind: crate::proof::package::Manager,
+}
+
+/// `svcsensor.proof.*`: how the change stands to known software; absent where no package manager had a part in it.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub struct Proof<'a> {
+    /// `proved`: the package manager made it, and it is what the package says. `doubted`: the same, but no sound package
+    /// has such a thing. `unproved`: it was made for a package manager, and no package accounts for it. `imitated`: what
+    /// made it is called a package manager and is none. `overdue`: there was no answer in time.
+    pub verdict: Outcome,
+    /// SHA-256 of the file's content, of a link of its target.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<&'a str>,
+    /// Process id of the uppermost package manager.
+    pub transaction_pid: u32,
+    /// Its command line, or the beginning of that.
+    pub transaction: &'a str,
+    /// The maintainer script that acted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub script: Option<&'a str>,
+    /// Of which package that is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub script_package: Option<Package<'a>>,
 }
 
 /// `svcsensor.container_service.*`

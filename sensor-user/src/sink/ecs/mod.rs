@@ -61,6 +61,7 @@ impl<'a> Document<'a> {
             user: actor.process.is_known().then(|| acting_user(alert)),
             container: actor.container.as_ref().map(container),
             orchestrator: actor.container.as_ref().and_then(orchestrator),
+            package: alert.proof.as_ref().and_then(|proof| proof.package.as_ref()).map(package),
             host: Host {
                 hostname: &alert.host.hostname,
                 name: &alert.host.hostname,
@@ -280,6 +281,15 @@ fn line<'a>(alert: &'a Alert, processes: &'a [actor::Process]) -> Vec<Ancestor<'
     processes.iter().map(|own| Ancestor { process: process(alert, own), marks: marks(own) }).collect()
 }
 
+fn package(package: &crate::proof::package::Package) -> Package<'_> {
+    Package {
+        name: &package.name,
+        version: &package.version,
+        architecture: &package.architecture,
+        kind: package.manager,
+    }
+}
+
 fn svcsensor(alert: &Alert) -> Svcsensor<'_> {
     let actor = &alert.actor;
     Svcsensor {
@@ -324,6 +334,14 @@ fn svcsensor(alert: &Alert) -> Svcsensor<'_> {
             signals: &unit.signals,
         }),
         other_path: alert.file.as_ref().and_then(|file| file.other_path.as_deref()),
+        proof: alert.proof.as_ref().map(|proof| Proof {
+            verdict: proof.outcome,
+            sha256: proof.sha256.as_deref(),
+            transaction_pid: proof.pid,
+            transaction: &proof.command,
+            script: proof.script.as_deref(),
+            script_package: proof.script_package.as_ref().map(package),
+        }),
         container_service: alert.container_service.as_ref().map(|service| ContainerService {
             source: service.source,
             engine: &service.engine,

@@ -5,6 +5,7 @@
 
 pub mod containers;
 mod others;
+mod packages;
 mod services;
 
 use super::name::{is_hidden_or_backup, is_temporary};
@@ -49,6 +50,8 @@ pub enum Names {
     EveryInTree,
     /// An entry, and below it what a supervisor runs or goes by; not its status files and logs.
     Supervised,
+    /// What in a package manager's books says which files are whose, and what must be in them.
+    Books,
     /// Entries of just these names, at any depth. One in a directory that a container's id names is that container's.
     Files(&'static [&'static str]),
     /// Each entry but those that begin with a dot: backups of editors and package managers are in force as well.
@@ -67,7 +70,7 @@ pub const PACKAGES: [&str; 3] = ["/usr/lib/", "/lib/", "/usr/share/"];
 
 /// Every row.
 pub fn kinds() -> impl Iterator<Item = &'static Kind> {
-    services::KINDS.iter().chain(others::KINDS).chain(containers::KINDS)
+    services::KINDS.iter().chain(others::KINDS).chain(containers::KINDS).chain(packages::KINDS)
 }
 
 /// The row of a class; `None` for those of units, generators and System V scripts.
@@ -161,7 +164,8 @@ impl Kind {
             (Names::Files(files), parent) if files.iter().any(|file| file.as_bytes() == leaf) => {
                 parent.filter(|name| name.len() == 64).unwrap_or(leaf)
             }
-            (Names::Files(_), _) => return Meaning::Nothing,
+            (Names::Books, _) if packages::is_book(relative) => leaf,
+            (Names::Files(_) | Names::Books, _) => return Meaning::Nothing,
             (Names::Image, Some(parent)) if makes_image(relative, parent, leaf) => top,
             _ if is_temporary(leaf) => return Meaning::Temporary,
             _ => return Meaning::Nothing,
