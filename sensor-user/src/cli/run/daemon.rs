@@ -399,6 +399,7 @@ impl Daemon {
     fn bring_figures_up_to_date(&mut self) {
         self.tell_losses();
         self.approvals.refresh(&self.config, &mut self.stream);
+        self.inventory.catch_up();
         let stats = self.stream.pipeline().stats();
         let received: Vec<(&str, u64)> = stats.received().collect();
         for number in 0..kind::KERNEL_KINDS {

@@ -36,14 +36,16 @@ enum Order {
     TouchedMuch,
     /// Records of files were lost, not before this time (nanoseconds since 1970).
     Lost { since_ns: i64 },
-    /// What was told has left.
-    Told,
+    /// What was told has left, up to this batch.
+    Told(u64),
     /// The end.
     End,
 }
 
 /// What the thread tells the loop.
 pub struct Batch {
+    /// Its number; they ascend.
+    ticket: u64,
     /// For the stream, in this order.
     pub records: Vec<Baseline>,
     /// For the metrics.
@@ -66,8 +68,14 @@ pub struct Inventory {
     orders: Option<SyncSender<Order>>,
     told: mpsc::Receiver<Batch>,
     ended: Receiver<()>,
-    /// What found no room.
+    /// Alerts found no room.
     missed: bool,
+    /// The last batch that was taken.
+    taken: u64,
+    /// The batch whose confirmation found no room.
+    unconfirmed: Option<u64>,
+    /// The loss that found no room.
+    unheard: Option<i64>,
 }
 
 /// What the thread needs to know.
@@ -85,7 +93,7 @@ impl Inventory {
         let (orders, taken) = sync_channel(ORDERS_MAX);
         let (last, ended) = sync_channel(1);
         if !config.inventory.enabled {
-            return Self { orders: None, told, ended, missed: false };
+            return Self::of(None, told, ended);
         }
         let paths = config.watch.effective().into_iter();
         let paths = paths.filter(|path| is_kept(path, &config.inventory.directory));
@@ -108,20 +116,40 @@ impl Inventory {
                 None
             }
         };
-        Self { orders, told, ended, missed: false }
+        Self::of(orders, told, ended)
+    }
+
+    fn of(orders: Option<SyncSender<Order>>, told: mpsc::Receiver<Batch>, ended: Receiver<()>) -> Self {
+        Self { orders, told, ended, missed: false, taken: 0, unconfirmed: None, unheard: None }
     }
 
     /// The next batch; waits for it.
     pub async fn told(&mut self) -> Batch {
         match self.told.recv().await {
-            Some(batch) => batch,
+            Some(batch) => {
+                self.taken = batch.ticket;
+                batch
+            }
             None => std::future::pending().await,
         }
     }
 
     /// Says that a batch has left.
     pub fn confirm(&mut self) {
-        self.order(Order::Told);
+        self.order(Order::Told(self.taken));
+    }
+
+    /// Says again what found no room.
+    pub fn catch_up(&mut self) {
+        if let Some(ticket) = self.unconfirmed.take() {
+            self.order(Order::Told(ticket));
+        }
+        if let Some(since_ns) = self.unheard.take() {
+            self.order(Order::Lost { since_ns });
+        }
+        if std::mem::take(&mut self.missed) {
+            self.order(Order::TouchedMuch);
+        }
     }
 
     /// Takes note of an alert: what it is about is looked at again.
@@ -153,11 +181,12 @@ impl Inventory {
     /// Never waits: a thread that is held up by a disk must not hold the loop up.
     fn order(&mut self, order: Order) {
         let Some(orders) = &self.orders else { return };
-        if std::mem::take(&mut self.missed) && orders.try_send(Order::TouchedMuch).is_err() {
-            self.missed = true;
-        }
         match orders.try_send(order) {
             Ok(()) => {}
+            Err(TrySendError::Full(Order::Told(ticket))) => self.unconfirmed = Some(ticket),
+            Err(TrySendError::Full(Order::Lost { since_ns })) => {
+                self.unheard = Some(self.unheard.map_or(since_ns, |before| before.min(since_ns)));
+            }
             Err(TrySendError::Full(_)) => self.missed = true,
             Err(TrySendError::Disconnected(_)) => self.orders = None,
         }

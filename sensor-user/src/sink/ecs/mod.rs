@@ -2,6 +2,7 @@
 
 mod container;
 mod document;
+mod standing;
 
 use std::io;
 
@@ -18,6 +19,7 @@ use crate::subject::service;
 pub use self::container::{Container, Image, ImageHash, Orchestrator, Resource};
 use self::container::{container, orchestrator};
 pub use document::*;
+pub use standing::{Approval, Package, Proof};
 
 /// JSON schema (draft 2020-12) of [`Document`]. A later 1.x of `svcsensor.schema_version` may add properties.
 pub const SCHEMA: &str = include_str!("../../../assets/alert.schema.json");

@@ -43,6 +43,10 @@ pub(super) struct Keeper {
     compared: bool,
     /// A look whose differences were told, and are not written yet.
     written_when_told: Option<(Survey, Comparison)>,
+    /// Batches that were sent.
+    sent: u64,
+    /// The store was found edited; once that was told it is taken as it is.
+    edited: bool,
     touched: Touched,
     /// More was touched than is remembered.
     much: bool,
@@ -68,6 +72,8 @@ impl Keeper {
             window: None,
             compared: false,
             written_when_told: None,
+            sent: 0,
+            edited: false,
             touched: Touched::new(),
             much: false,
             lost_since: None,
@@ -128,7 +134,8 @@ impl Keeper {
                 self.lost_since = Some(self.lost_since.map_or(since_ns, |before| before.min(since_ns)));
                 self.look_in(SOON);
             }
-            Order::Told => self.write()?,
+            Order::Told(ticket) if ticket == self.sent => self.write()?,
+            Order::Told(_) => {}
             Order::End => {}
         }
         Ok(())
@@ -176,11 +183,18 @@ impl Keeper {
                 for edit in store.verify()? {
                     tracing::error!("the inventory was edited: {}", edit.describe());
                     records.push(Baseline::Tampered { how: edit.describe().to_owned() });
+                    self.edited = true;
                 }
             }
         }
-        self.window = store.begin_session(&self.setting.boot_id, now)?;
-        if let Some(window) = &self.window {
+        let window = store.begin_session(&self.setting.boot_id, now)?;
+        if self.compared {
+            // The sensor watched while it had no store.
+            store.compared(now)?;
+        } else {
+            self.window = window;
+        }
+        if let Some(window) = self.window.filter(|_| !self.compared) {
             let blind = (window.until_ns - window.since_ns) / 1_000_000_000;
             self.figures.blind_seconds = u64::try_from(blind).unwrap_or_default();
         }
@@ -289,6 +303,9 @@ impl Keeper {
         drop((found, comparison));
         return_memory();
         written?;
+        if std::mem::take(&mut self.edited) {
+            store.accept()?;
+        }
         if !self.compared {
             self.compared = true;
             store.compared(now)?;
@@ -302,7 +319,8 @@ impl Keeper {
     }
 
     fn tell(&mut self, records: Vec<Baseline>) {
-        let batch = Batch { records, figures: self.figures };
+        self.sent += 1;
+        let batch = Batch { ticket: self.sent, records, figures: self.figures };
         // An error means that the loop has ended; the orders say so next.
         let _ended = self.told.blocking_send(batch);
     }
