@@ -86,6 +86,10 @@ pub mod kind {
     pub const SURVEYED: u16 = 74;
     /// What package databases say of paths: asked for by the pipeline.
     pub const PROOF: u16 = 75;
+    /// What the inventory of this machine tells.
+    pub const BASELINE: u16 = 76;
+    /// What is approved and excepted.
+    pub const APPROVALS: u16 = 77;
 
     /// The name of a kind for metrics and messages; `None` where there is no such kind.
     #[must_use]
@@ -124,6 +128,8 @@ pub mod kind {
             TOOLS => "tools",
             FILE_CONTENT => "file_content",
             SURVEYED => "surveyed",
+            BASELINE => "baseline",
+            APPROVALS => "approvals",
             PROOF => "proof",
             _ => return None,
         })

@@ -35,6 +35,9 @@ enum Command {
     Scan(cli::scan::Args),
     Baseline(cli::baseline::Args),
     Selftest(cli::selftest::Args),
+    Inventory(cli::inventory::Args),
+    Approve(cli::approve::ApproveArgs),
+    Approvals(cli::approve::ApprovalsArgs),
     Config(cli::config::Args),
 }
 
@@ -45,6 +48,9 @@ fn main() -> ExitCode {
         Command::Scan(args) => cli::scan::main(&args),
         Command::Baseline(args) => cli::baseline::main(&args),
         Command::Config(args) => cli::config::main(&args),
+        Command::Inventory(args) => cli::inventory::main(&args),
+        Command::Approve(args) => cli::approve::approve(&args),
+        Command::Approvals(args) => cli::approve::approvals(&args),
         Command::Selftest(args) => cli::selftest::main(&args),
     };
     result.unwrap_or_else(|error| {
@@ -102,6 +108,14 @@ mod tests {
             " baseline snapshot",
             " baseline diff",
             " selftest",
+            " inventory",
+            " inventory list",
+            " inventory show",
+            " inventory verify",
+            " approve",
+            " approvals",
+            " approvals list",
+            " approvals revoke",
             " config",
             " config check",
             " config dump",

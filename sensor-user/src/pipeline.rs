@@ -3,6 +3,8 @@
 //! There is no clock, no /proc and no I/O here. Time is that of the records ([`kind::TICK`] passes it on where
 //! nothing else happens), so the same records give the same alerts, live and in a replay.
 
+use std::collections::BTreeMap;
+
 use sensor_common::mute::Mute;
 use sensor_common::record::kind;
 
@@ -39,7 +41,7 @@ impl Default for Limits {
 }
 
 /// Greatest kind plus one.
-const KINDS: usize = kind::PROOF as usize + 1;
+const KINDS: usize = kind::APPROVALS as usize + 1;
 
 /// Figures of a [`Pipeline`], all since its beginning.
 #[derive(Clone, Debug)]
@@ -231,6 +233,10 @@ impl Pipeline {
                 detector.looked_into(time, surveyed.id, &mut |finding| self.completed.push(finding));
                 detector.books_read(time, surveyed.id, lineage, &mut |finding| self.findings.push(finding));
             }
+            UserRecord::Baseline(told) => {
+                detector.baseline(time, told, &mut |finding| self.findings.push(finding));
+            }
+            UserRecord::Approvals(approvals) => self.collapse.set_approvals(approvals),
             UserRecord::Proof(proofs) => {
                 detector.proved(time, &proofs, lineage);
                 self.collapse.pending_mut().proved(&proofs);
@@ -310,6 +316,11 @@ impl Pipeline {
     /// [`IpcRecord::connection`]: sensor_common::record::IpcRecord::connection
     pub fn mutes(&mut self) -> std::collections::vec_deque::Drain<'_, (u64, Mute)> {
         self.detector.mutes()
+    }
+
+    /// How often each exception was met, by its name, and approvals together (`approve`).
+    pub fn approvals_matched(&self) -> &BTreeMap<String, u64> {
+        self.collapse.approvals_matched()
     }
 
     /// Brings out everything that is held back: at the end of the stream.

@@ -1,7 +1,9 @@
 //! The commands. Each wires rooms together and holds no logic of its own.
 
+pub mod approve;
 pub mod baseline;
 pub mod config;
+pub mod inventory;
 pub mod replay;
 pub mod run;
 pub mod scan;

@@ -181,6 +181,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
         let origin = layers.get(list).map_or(Origin::BuiltIn, |leaf| leaf.origin(index).clone());
         ConfigError::Invalid { origin, key, problem, hint: None }
     })?;
+    warnings.extend(config.exception.iter().filter_map(super::Exception::warning));
     Ok(Loaded { config, warnings, layers })
 }
 
@@ -196,6 +197,18 @@ fn known_keys() -> Vec<String> {
     let mut config = Config::default();
     // An empty list would not tell what its tables have.
     config.watch.extra.clone_from(&config.watch.paths);
+    let some = || Some(String::new());
+    config.exception = vec![super::Exception {
+        expires: some(),
+        rule: some(),
+        path: some(),
+        unit: some(),
+        sha256: some(),
+        exe: some(),
+        image: some(),
+        package: some(),
+        ..super::Exception::default()
+    }];
     let table = toml::Table::try_from(config).expect("the defaults are tables, lists and scalars");
     let mut known = Vec::new();
     for (key, value) in merge::leaves(table) {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use toml::de::{DeTable, DeValue};
 
 /// Lists to which every layer adds; of all other settings the last layer has the word.
-const CUMULATIVE: &[&str] = &["watch.extra"];
+const CUMULATIVE: &[&str] = &["watch.extra", "exception"];
 
 /// Where a value comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -11,13 +11,16 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::lineage;
+use crate::proof::approval::Keys;
 
 pub mod dump;
+mod exception;
 pub mod load;
 mod merge;
 mod nearest;
 pub mod watch;
 
+pub use exception::Exception;
 pub use load::{ConfigError, Loaded, Overrides, Sources};
 pub use watch::{Watch, WatchPath};
 
@@ -43,6 +46,12 @@ pub struct Config {
     pub metrics: Metrics,
     /// Bounds of memory.
     pub limits: Limits,
+    /// What this machine starts by itself.
+    pub inventory: Inventory,
+    /// What is expected.
+    pub approvals: Approvals,
+    /// Findings that are expected. The lists of all files add up.
+    pub exception: Vec<Exception>,
 }
 
 impl Default for Config {
@@ -55,7 +64,44 @@ impl Default for Config {
             journal: Journal::default(),
             metrics: Metrics::default(),
             limits: Limits::default(),
+            inventory: Inventory::default(),
+            approvals: Approvals::default(),
+            exception: Vec::new(),
         }
+    }
+}
+
+/// Section `[inventory]`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct Inventory {
+    /// Whether one is kept. Without it what changes while the sensor does not run is not noticed.
+    pub enabled: bool,
+    /// Where: a directory that is root's alone. Approvals lie below it as well.
+    pub directory: PathBuf,
+}
+
+impl Default for Inventory {
+    fn default() -> Self {
+        Self { enabled: true, directory: PathBuf::from(crate::proof::inventory::store::DIRECTORY) }
+    }
+}
+
+/// Section `[approvals]`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct Approvals {
+    /// Folder of signed files: `NAME.toml`, beside it `NAME.toml.minisig`.
+    pub directory: PathBuf,
+    /// Public keys of minisign whose signatures count: the second line of the `.pub` file.
+    pub keys: Vec<String>,
+}
+
+impl Default for Approvals {
+    fn default() -> Self {
+        Self { directory: PathBuf::from(crate::proof::approval::SIGNED), keys: Vec::new() }
     }
 }
 
@@ -242,6 +288,27 @@ impl Config {
         if !self.journal.socket.is_absolute() || socket > 107 {
             let problem = "must be an absolute path of at most 107 bytes".to_owned();
             return Err(("journal.socket".to_owned(), problem));
+        }
+        for (key, directory) in [
+            ("inventory.directory", &self.inventory.directory),
+            ("approvals.directory", &self.approvals.directory),
+        ] {
+            if !directory.is_absolute() {
+                return Err((key.to_owned(), "must be an absolute path".to_owned()));
+            }
+        }
+        Keys::parse(&self.approvals.keys)
+            .map_err(|(position, problem)| (format!("approvals.keys[{position}]"), problem))?;
+        if self.exception.len() > exception::EXCEPTIONS_MAX {
+            let problem = format!("has more than {} elements", exception::EXCEPTIONS_MAX);
+            return Err(("exception".to_owned(), problem));
+        }
+        for (position, one) in self.exception.iter().enumerate() {
+            let key = || format!("exception[{position}]");
+            one.approval().map_err(|problem| (key(), problem))?;
+            if self.exception[..position].iter().any(|other| other.name == one.name) {
+                return Err((key(), format!("there is another of the name {}", one.name)));
+            }
         }
         for (list, paths) in [("watch.paths", &self.watch.paths), ("watch.extra", &self.watch.extra)] {
             for (position, entry) in paths.iter().enumerate() {

@@ -92,6 +92,8 @@ pub struct Detector {
     pub(super) mounts: Mounts,
     /// For putting units together.
     pub(super) budget: Budget,
+    /// The process id of the sensor itself; 0 where it was not told.
+    pub(super) sensor: u32,
     /// Files that are to be read.
     pub(super) wants: Vec<Want>,
     /// Paths under examination; kept for their capacity.
@@ -137,6 +139,7 @@ impl Default for Detector {
             managers: Managers::default(),
             mounts: Mounts::default(),
             budget: Budget::default(),
+            sensor: 0,
             wants: Vec::new(),
             path: Vec::new(),
             other: Vec::new(),

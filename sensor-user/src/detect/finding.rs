@@ -70,6 +70,11 @@ pub struct Finding {
     pub completes: Option<String>,
     /// How many things it counts: lost records.
     pub quantity: u64,
+    /// The alert's sentence, where the rule does not make it of who did what.
+    pub sentence: Option<String>,
+    /// SHA-256 of the file's content, or of that at a link's end, 64 hexadecimal digits; empty where it was read and is
+    /// not wholly known, `None` before.
+    pub content_sha256: Option<String>,
     /// What may be a package manager's transaction: then it is held until its proof is had.
     pub transaction: Option<Box<Transaction>>,
     /// Programs that the unit runs: proof of the unit asks whose they are.
@@ -100,6 +105,8 @@ impl Finding {
             awaits_identity: false,
             completes: None,
             quantity: 1,
+            sentence: None,
+            content_sha256: None,
             transaction: None,
             programs: Vec::new(),
             doubts: Vec::new(),

@@ -1,6 +1,7 @@
 //! Event, lineage and subject become a finding: a rule and its evidence.
 
 mod agents;
+mod baseline;
 mod books;
 pub mod budget;
 mod client;

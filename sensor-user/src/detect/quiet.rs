@@ -23,13 +23,15 @@ pub enum Quiet {
     EngineOwnFiles,
     /// Came with a mount, which is told.
     Mounted,
+    /// The sensor wrote its own state.
+    OwnState,
     /// A package manager wrote its own database.
     PackageDatabase,
 }
 
 impl Quiet {
     /// Names for metrics, in the order of [`QuietCounts`].
-    pub const NAMES: [&'static str; 11] = [
+    pub const NAMES: [&'static str; 12] = [
         "generator_output",
         "manager_own_files",
         "transient_scope",
@@ -40,6 +42,7 @@ impl Quiet {
         "echo",
         "engine_own_files",
         "mounted",
+        "own_state",
         "package_database",
     ];
 }

@@ -10,6 +10,8 @@ use sensor_common::record::{
 use serde::de::DeserializeOwned;
 use zerocopy::FromBytes;
 
+use super::approval::Approvals;
+use super::baseline::Baseline;
 use super::content::{FileContent, Surveyed};
 use super::path::PathView;
 use super::proof::Proofs;
@@ -143,6 +145,10 @@ pub enum UserRecord {
     FileContent(FileContent),
     /// `SURVEYED`.
     Surveyed(Surveyed),
+    /// `BASELINE`.
+    Baseline(Baseline),
+    /// `APPROVALS`.
+    Approvals(Approvals),
     /// `PROOF`.
     Proof(Proofs),
 }
@@ -343,6 +349,8 @@ impl<'a> Body<'a> {
             kind::TOOLS => UserRecord::Tools(self.json()?),
             kind::FILE_CONTENT => UserRecord::FileContent(self.json()?),
             kind::SURVEYED => UserRecord::Surveyed(self.json()?),
+            kind::BASELINE => UserRecord::Baseline(self.json()?),
+            kind::APPROVALS => UserRecord::Approvals(self.json()?),
             kind::PROOF => UserRecord::Proof(self.json()?),
             other => return Err(DecodeError::UnknownKind { kind: other }),
         })

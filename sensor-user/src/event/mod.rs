@@ -1,5 +1,7 @@
 //! Records become typed events here, each field checked.
 
+pub mod approval;
+pub mod baseline;
 pub mod content;
 pub mod decode;
 pub mod encode;

@@ -186,6 +186,8 @@ pub enum WatchClass {
     ServiceProgram,
     /// A file out of which a unit takes variables: watched because of the unit.
     EnvironmentFile,
+    /// The sensor's own configuration, approvals and inventory.
+    SensorState,
     /// The socket on which a service manager takes D-Bus messages without a bus (/run/systemd/private).
     ManagerSocket,
     /// The socket of a message bus (dbus-daemon(1), dbus-broker(1)).

@@ -3,6 +3,7 @@
 use crate::detect::rule::{Rule, Severity, Technique};
 use crate::detect::rules::of_signal;
 pub use crate::detect::score::Reason;
+use crate::event::approval::Source;
 use crate::incident::proving::Told;
 use crate::lineage::actor::Actor;
 use crate::subject::container::service::ContainerService;
@@ -44,10 +45,27 @@ pub struct Alert {
     pub unit: Option<Unit>,
     /// The container service, where that is the subject.
     pub container_service: Option<ContainerService>,
+    /// Who told to expect it.
+    pub approved: Option<Box<Approved>>,
     /// How it stands to known software; `None` where nothing spoke for a package manager.
     pub proof: Option<Box<Told>>,
     /// The machine.
     pub host: HostInfo,
+}
+
+/// An approval or an exception that an alert was met by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Approved {
+    /// Its name.
+    pub name: String,
+    /// Where it was told.
+    pub source: Source,
+    /// Who approved.
+    pub by: Option<String>,
+    /// Why.
+    pub reason: String,
+    /// Until when, nanoseconds since 1970.
+    pub expires_ns: Option<i64>,
 }
 
 impl Alert {

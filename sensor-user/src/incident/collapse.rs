@@ -1,15 +1,16 @@
 //! From incidents to alerts: repeats are counted, the rest is told.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use super::alert::{Alert, HostInfo};
 use super::held::{Held, Incident};
 use super::pending::Pending;
 use super::weight::weight;
-use super::{WINDOW_NS, identity, summary};
+use super::{WINDOW_NS, approve, identity, summary};
 use crate::detect::finding::Finding;
 use crate::detect::rule::Severity;
 use crate::detect::{rules, score};
+use crate::event::approval::Approvals;
 use crate::event::user::Host;
 use crate::incident::alert::Reason;
 use crate::lineage::actor::{Actor, ContainerIdentity};
@@ -42,6 +43,7 @@ pub struct Collapse {
     order: VecDeque<(u64, Key)>,
     host: HostInfo,
     realtime_offset_ns: i64,
+    approvals: approve::Known,
     ready: Vec<Incident>,
     alerts: [u64; rules::RULES.len()],
     collapsed: u64,
@@ -62,6 +64,7 @@ impl Collapse {
             order: VecDeque::new(),
             host: HostInfo::default(),
             realtime_offset_ns: 0,
+            approvals: approve::Known::default(),
             ready: Vec::new(),
             alerts: [0; rules::RULES.len()],
             collapsed: 0,
@@ -81,6 +84,16 @@ impl Collapse {
             kernel_release: host.kernel_release.clone(),
             backend: host.backend.clone(),
         };
+    }
+
+    /// Notes what is approved.
+    pub fn set_approvals(&mut self, approvals: Approvals) {
+        self.approvals.set(approvals);
+    }
+
+    /// How often each exception was met, and all approvals together.
+    pub fn approvals_matched(&self) -> &BTreeMap<String, u64> {
+        self.approvals.matched()
     }
 
     /// What is held back.
@@ -206,7 +219,9 @@ impl Collapse {
     }
 
     /// Tells an incident, or counts it as a repeat.
-    fn consider(&mut self, incident: Incident, now: u64, out: &mut Vec<Alert>) {
+    fn consider(&mut self, mut incident: Incident, now: u64, out: &mut Vec<Alert>) {
+        let wall_ns = incident.finding.boottime_ns.cast_signed().saturating_add(self.realtime_offset_ns);
+        self.approvals.apply(&mut incident, wall_ns);
         let finding = &incident.finding;
         // What a directory held when its watch was set was told already if it was seen being made.
         if finding.action == "file_found"
@@ -279,7 +294,7 @@ impl Collapse {
     fn tell(&mut self, incident: Incident, collapsed: u64, out: &mut Vec<Alert>) {
         let id = identity::id(&self.host.boot_id, &incident, collapsed);
         let summary = summary::summary(&incident, collapsed);
-        let Incident { finding, actor, reasons, actions, proof, .. } = incident;
+        let Incident { finding, actor, reasons, actions, approved, proof, .. } = incident;
         if let Some(rule) = rules::index(finding.rule) {
             self.alerts[rule] += 1;
         }
@@ -302,6 +317,7 @@ impl Collapse {
             file: finding.file,
             unit: finding.unit,
             container_service: finding.container_service,
+            approved,
             proof,
             host: self.host.clone(),
         });

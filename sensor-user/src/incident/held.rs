@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::HOLD_NS;
-use super::alert::Reason;
+use super::alert::{Approved, Reason};
 use super::proving::Told;
 use super::weight::weight;
 use crate::detect::finding::{Finding, Phase};
@@ -21,6 +21,8 @@ pub struct Incident {
     pub reasons: Vec<Reason>,
     /// What was seen, oldest first, each once.
     pub actions: Vec<&'static str>,
+    /// Who told to expect it.
+    pub approved: Option<Box<Approved>>,
     /// What proof has come to.
     pub proof: Option<Box<Told>>,
     /// It is complete but for who its container is.
@@ -31,7 +33,7 @@ impl Incident {
     /// Of one record.
     pub fn new(finding: Finding, actor: Actor, reasons: Vec<Reason>) -> Self {
         let actions = vec![finding.action];
-        Self { finding, actor, reasons, actions, proof: None, waits_for_identity: false }
+        Self { finding, actor, reasons, actions, approved: None, proof: None, waits_for_identity: false }
     }
 
     /// Names the containers of this id. Whether there is one.
@@ -101,6 +103,9 @@ impl Incident {
         // A request is more exact than the command line that led to it, and what a file describes is known once it was read.
         if later.container_service.is_some() {
             self.finding.container_service = later.container_service;
+        }
+        if later.content_sha256.is_some() {
+            self.finding.content_sha256 = later.content_sha256;
         }
         if self.finding.also.is_empty() {
             self.finding.also = later.also;

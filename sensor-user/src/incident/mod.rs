@@ -6,6 +6,7 @@
 //! these repeats. Nothing is dropped: where a table is full its oldest entry becomes an alert at once.
 
 pub mod alert;
+mod approve;
 pub mod collapse;
 pub mod held;
 mod identity;

@@ -14,7 +14,9 @@ use crate::subject::service::{File, Unit, UnitPart};
 /// Names come from whoever acts, so control characters, and what would turn the direction of writing, are escaped.
 pub fn summary(incident: &Incident, collapsed: u64) -> String {
     let finding = &incident.finding;
-    let mut text = if finding.rule.id == rules::RECORDS_LOST.id {
+    let mut text = if let Some(sentence) = &finding.sentence {
+        sentence.clone()
+    } else if finding.rule.id == rules::RECORDS_LOST.id {
         let records = if finding.quantity == 1 { "record was" } else { "records were" };
         format!("{} {} {records} lost", finding.quantity, finding.subject)
     } else {

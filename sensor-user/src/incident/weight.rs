@@ -1,6 +1,7 @@
 //! How much heap an incident holds. What waits is bounded in bytes and not in entries: one process may have sixty-four
 //! ancestors with 4 KiB of arguments each, another none.
 
+use super::alert::Approved;
 use super::held::Incident;
 use crate::detect::score::Reason;
 use crate::lineage::actor::{Container, ContainerIdentity, Process, User};
@@ -10,7 +11,7 @@ const ALLOCATION: usize = 16;
 
 /// Bytes that an incident holds, itself included. An estimate to about a tenth.
 pub fn weight(incident: &Incident) -> usize {
-    let Incident { finding, actor, reasons, actions, proof, .. } = incident;
+    let Incident { finding, actor, reasons, actions, approved, proof, .. } = incident;
     let file = finding.file.as_ref().map_or(0, |file| {
         text(&file.path) + option(file.other_path.as_ref(), text) + option(file.target.as_ref(), text)
     });
@@ -39,6 +40,8 @@ pub fn weight(incident: &Incident) -> usize {
         + ALLOCATION
         + text(&finding.subject)
         + option(finding.completes.as_ref(), text)
+        + option(finding.sentence.as_ref(), text)
+        + option(finding.content_sha256.as_ref(), text)
         + file
         + finding
             .unit
@@ -57,6 +60,13 @@ pub fn weight(incident: &Incident) -> usize {
         + list(&finding.reasons, reason)
         + list(reasons, reason)
         + list(actions, |_| 0)
+        + approved.as_ref().map_or(0, |approved| {
+            ALLOCATION
+                + size_of::<Approved>()
+                + text(&approved.name)
+                + text(&approved.reason)
+                + option(approved.by.as_ref(), text)
+        })
         + process(&actor.process)
         + list(&actor.ancestors, process)
         + option(actor.login_user.as_ref(), user)

@@ -53,6 +53,19 @@ pub struct Metrics {
     ring_capacity: IntGauge,
     ring_pending: IntGauge,
     unwatched: IntGauge,
+    inventory: [IntGauge; 3],
+    approvals_matched: Followed,
+}
+
+/// What is known of what starts by itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InventoryUse {
+    /// Entries.
+    pub entries: u64,
+    /// Those that no package explains.
+    pub unproved: u64,
+    /// Seconds for which nobody watched before this start.
+    pub blind_seconds: u64,
 }
 
 /// How full a bounded table is.
@@ -243,11 +256,9 @@ impl Metrics {
             tables: TableMetrics::new(reg),
             ring_capacity: gauge(reg, "ring_buffer_capacity_bytes", "Size of the ring buffer."),
             ring_pending: gauge(reg, "ring_buffer_pending_bytes", "Bytes that wait in the ring buffer."),
-            unwatched: gauge(
-                reg,
-                "unwatched_for_want_of_room",
-                "Configured objects and names that found no room in the kernel's tables, and are not watched.",
-            ),
+            unwatched: unwatched(reg),
+            inventory: inventory(reg),
+            approvals_matched: approvals_matched(reg),
             registry,
         };
         for name in (0..kind::KERNEL_KINDS).filter_map(kind::name) {
@@ -359,6 +370,20 @@ impl Metrics {
         self.unwatched.set(signed(count));
     }
 
+    /// What the inventory has.
+    pub fn set_inventory(&self, now: &InventoryUse) {
+        for (gauge, value) in self.inventory.iter().zip([now.entries, now.unproved, now.blind_seconds]) {
+            gauge.set(value.cast_signed());
+        }
+    }
+
+    /// Totals of the alerts that each exception, and approvals together, have lowered. The configuration bounds the names.
+    pub fn set_approvals_matched(&self, matched: &BTreeMap<String, u64>) {
+        for (name, total) in matched {
+            self.approvals_matched.follow(&[name], *total);
+        }
+    }
+
     /// The ring buffer: its size, and the bytes in it.
     pub fn set_ring_buffer(&self, capacity: usize, pending: usize) {
         self.ring_capacity.set(signed(capacity));
@@ -408,6 +433,32 @@ fn gauge(registry: &Registry, name: &str, help: &str) -> IntGauge {
     let gauge = IntGauge::with_opts(options(name, help)).expect("the name is valid");
     register(registry, gauge.clone());
     gauge
+}
+
+fn unwatched(registry: &Registry) -> IntGauge {
+    gauge(
+        registry,
+        "unwatched_for_want_of_room",
+        "Configured objects and names that found no room in the kernel's tables, and are not watched.",
+    )
+}
+
+/// In the order of [`InventoryUse`].
+fn inventory(registry: &Registry) -> [IntGauge; 3] {
+    [
+        gauge(registry, "inventory_entries", "What starts by itself on this machine."),
+        gauge(registry, "inventory_unproved_entries", "Of that, what no package explains by its content."),
+        gauge(registry, "blind_seconds", "Seconds for which nobody watched before this start."),
+    ]
+}
+
+fn approvals_matched(registry: &Registry) -> Followed {
+    Followed::new(
+        registry,
+        "approvals_matched_total",
+        "Alerts that were expected: by each exception, and by approvals together.",
+        &["name"],
+    )
 }
 
 fn latency(registry: &Registry) -> Histogram {

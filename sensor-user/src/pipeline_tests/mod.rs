@@ -2,6 +2,7 @@
 
 mod adjacent;
 mod agents;
+mod baseline;
 mod books;
 mod containers;
 mod effects;

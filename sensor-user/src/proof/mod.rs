@@ -2,6 +2,7 @@
 //!
 //! Proof is by content. That a process is called `dpkg`, or that a path looks like a package's, proves nothing.
 
+pub mod approval;
 pub mod inventory;
 pub mod package;
 pub mod prover;

@@ -126,6 +126,7 @@ pub(crate) fn unit_written() -> Alert {
             signals: vec!["path.world-writable"],
             ..Unit::new("evil.service", UnitPart::Fragment, Scope::System)
         }),
+        approved: None,
         container_service: None,
         proof: None,
         host: host(),
@@ -173,6 +174,7 @@ pub(crate) fn container_started() -> Alert {
         },
         file: None,
         unit: None,
+        approved: None,
         container_service: Some(container_service()),
         ..unit_written()
     }

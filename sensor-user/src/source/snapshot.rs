@@ -21,6 +21,11 @@ pub fn boottime_ns() -> u64 {
     nanoseconds(ClockId::Boottime).cast_unsigned()
 }
 
+/// Now, on the wall clock, in nanoseconds since 1970.
+pub fn realtime_ns() -> i64 {
+    nanoseconds(ClockId::Realtime)
+}
+
 fn nanoseconds(clock: ClockId) -> i64 {
     let now = clock_gettime(clock);
     now.tv_sec * 1_000_000_000 + now.tv_nsec

@@ -151,6 +151,8 @@ pub enum UnitPart {
     RuntimeProgram,
     /// A system container or virtual machine.
     MachineConfig,
+    /// The sensor's own configuration, approvals or inventory.
+    SensorState,
     /// A program that a unit runs.
     Program,
     /// The directory itself, or one on the way to it.

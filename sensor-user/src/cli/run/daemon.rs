@@ -10,14 +10,17 @@ use sensor_common::record::{counter, kind};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::MissedTickBehavior;
 
+use super::approvals::Approvals;
 use super::contents::Contents;
 use super::files::Files;
+use super::inventory::{Batch, Inventory};
 use super::stream::Stream;
 use super::watching::{Marks, Watching};
 use super::{Args, LogLevels, filter, probe};
 use crate::cli;
 use crate::config::{self, Config};
 use crate::detect::rules::RULES;
+use crate::event::baseline::Baseline;
 use crate::event::decode::DecodeError;
 use crate::event::user::{Host, Loss};
 use crate::incident::proving::Outcome;
@@ -90,6 +93,10 @@ struct Daemon {
     ring: Ring,
     files: Files,
     contents: Contents,
+    inventory: Inventory,
+    approvals: Approvals,
+    /// A batch of the inventory's is to be confirmed once its alerts have left.
+    told_inventory: bool,
     counters: Array<MapData, u64>,
     mutes: Mutes,
     /// Drops by kind that are told already.
@@ -137,6 +144,7 @@ impl Daemon {
         let contents = Contents::new(root)?;
         let watching = Watching::new(marks, root, &config, &users);
         let host = snapshot::host(loaded.backend.name());
+        let inventory = Inventory::new(&config, root, &host.boot_id);
         let told = [0; kind::KERNEL_KINDS as usize];
         let told_at = boottime_ns();
         Ok(Self {
@@ -145,6 +153,9 @@ impl Daemon {
             ring,
             files,
             contents,
+            inventory,
+            approvals: Approvals::default(),
+            told_inventory: false,
             counters,
             mutes,
             told,
@@ -165,6 +176,8 @@ impl Daemon {
     fn begin(&mut self) -> anyhow::Result<()> {
         let started = Instant::now();
         let processes = self.stream.tell_what_is_there(&self.host, self.watching.root(), &self.users)?;
+        self.stream.tell(kind::BASELINE, &Baseline::Sensor { pid: std::process::id() });
+        self.approvals.refresh(&self.config, &mut self.stream);
         self.walk()?;
         let (objects, names) = self.watching.entries();
         let backend = self.loaded.backend.name();
@@ -197,6 +210,7 @@ impl Daemon {
                 _ = figures.tick() => self.bring_figures_up_to_date(),
                 () = tokio::time::sleep_until(walk_at.into()) => self.walk()?,
                 answered = self.contents.answer() => answered.tell(&mut self.stream),
+                batch = self.inventory.told() => self.tell_inventory(&batch),
                 // A flood must starve neither what stands above, nor the metrics server.
                 () = tokio::task::yield_now(), if more => {}
                 woken = self.files.woken() => woken.context("cannot wait for file events")?,
@@ -239,6 +253,9 @@ impl Daemon {
         }
         self.stream.tick();
         self.send();
+        if std::mem::take(&mut self.told_inventory) {
+            self.inventory.confirm();
+        }
         self.health.beat();
         if self.watching.users_changed() {
             self.reread_users();
@@ -257,6 +274,25 @@ impl Daemon {
         let loss = Loss { kind: kind::FILE_CLOSE_WRITE, dropped: 1, at_least: true, since_boottime_ns };
         self.stream.tell(kind::LOSS, &loss);
         self.watching.look_again();
+        self.compare_since(since_boottime_ns);
+    }
+
+    /// What starts by itself is compared with the inventory, since records of files were lost.
+    fn compare_since(&mut self, boottime_ns: u64) {
+        self.inventory.lost(boottime_ns.cast_signed().saturating_add(self.host.realtime_offset_ns));
+    }
+
+    /// What the inventory found enters the stream.
+    fn tell_inventory(&mut self, batch: &Batch) {
+        for (number, record) in batch.records.iter().enumerate() {
+            self.stream.tell(kind::BASELINE, record);
+            // Each may become an alert.
+            if number % FOUND_AT_ONCE == FOUND_AT_ONCE - 1 {
+                self.send();
+            }
+        }
+        self.metrics.set_inventory(&batch.figures.into());
+        self.told_inventory = true;
     }
 
     /// Hands alerts to the sinks.
@@ -264,6 +300,7 @@ impl Daemon {
         for alert in self.stream.alerts() {
             let latency = Duration::from_nanos(boottime_ns().saturating_sub(alert.boottime_ns));
             self.metrics.count_alert(&alert, latency);
+            self.inventory.note(&alert);
             if let Err(error) = self.sinks.write(&alert) {
                 tracing::info!("{error}; ending");
                 self.closed = true;
@@ -330,6 +367,9 @@ impl Daemon {
                     tracing::warn!(%error, "the log level stays");
                 }
                 self.config.watch = new.watch;
+                self.config.approvals = new.approvals;
+                self.config.exception = new.exception;
+                self.approvals = Approvals::default();
                 self.config.log_level = new.log_level;
                 self.watching.reconfigure(&self.config, &self.users);
                 tracing::info!("configuration read again");
@@ -351,6 +391,9 @@ impl Daemon {
             *told = dropped;
             let loss = Loss { kind: number, dropped: new, at_least: false, since_boottime_ns: self.told_at };
             self.stream.tell(kind::LOSS, &loss);
+            if number <= kind::UMOUNT {
+                self.compare_since(self.told_at);
+            }
             tracing::warn!(kind = kind::name(number), dropped = new, "records were lost");
         }
         self.told_at = now;
@@ -364,6 +407,8 @@ impl Daemon {
 
     fn bring_figures_up_to_date(&mut self) {
         self.tell_losses();
+        self.approvals.refresh(&self.config, &mut self.stream);
+        self.inventory.catch_up();
         let stats = self.stream.pipeline().stats();
         let received: Vec<(&str, u64)> = stats.received().collect();
         for number in 0..kind::KERNEL_KINDS {
@@ -374,6 +419,7 @@ impl Daemon {
         for (reason, total) in DecodeError::REASONS.iter().zip(stats.decode_errors) {
             self.metrics.set_decode_errors(reason, total);
         }
+        self.metrics.set_approvals_matched(self.stream.pipeline().approvals_matched());
         self.metrics.set_contents_refused(self.contents.refused());
         let streams = stats.streams;
         self.metrics.set_stream_faults(&[
@@ -421,6 +467,7 @@ impl Daemon {
         self.tell_losses();
         self.stream.drain();
         self.send();
+        self.inventory.end();
         self.bring_figures_up_to_date();
         let lost = self.sinks.drain(Instant::now() + LAST_WORDS);
         anyhow::ensure!(lost == 0, "{lost} alerts could not be delivered before the end");

@@ -1,8 +1,10 @@
 //! `svcsensor run`: the rooms wired together.
 
+mod approvals;
 mod contents;
 mod daemon;
 mod files;
+mod inventory;
 mod probe;
 mod stream;
 mod watching;

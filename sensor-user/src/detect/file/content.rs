@@ -1,6 +1,7 @@
 //! Findings wait for what the file says, and are completed by it.
 
 use sensor_common::record::kind;
+use sha2::{Digest as _, Sha256};
 
 use super::case::Case;
 use super::quadlet::Merged;
@@ -13,7 +14,7 @@ use crate::detect::programs::{self, Program};
 use crate::detect::quiet::Quiet;
 use crate::detect::rules::techniques::CONTAINER_SERVICE;
 use crate::detect::units::{Manager, home_of, tell};
-use crate::event::content::{Expected, FileContent, Found, Want};
+use crate::event::content::{Expected, FileContent, Found, Regular, Want};
 use crate::event::path::lossy;
 use crate::event::user::WatchClass;
 use crate::lineage::image::base_name;
@@ -244,6 +245,9 @@ impl Detector {
                 }
                 Reads::Itself | Reads::Around => {
                     describe(&mut one.awaiting.finding, &content.found);
+                    if one.awaiting.reads == Reads::Itself {
+                        one.awaiting.finding.content_sha256 = Some(digest(&content.found));
+                    }
                     let own = one.awaiting.unit.is_none();
                     if own && content.found.regular().is_some() {
                         match self.merge_quadlet(&content.path, one) {
@@ -426,6 +430,17 @@ fn weigh_text(finding: &mut Finding, found: &Found) -> Option<Vec<u8>> {
     };
     tell(finding, signals);
     None
+}
+
+/// SHA-256 of a file's content; empty where that is not wholly known.
+fn digest(found: &Found) -> String {
+    use std::fmt::Write as _;
+    let whole = |file: &&Regular| file.size == file.content.len() as u64 && !file.unstable;
+    let Some(file) = found.regular().filter(whole) else { return String::new() };
+    Sha256::digest(&file.content).iter().fold(String::with_capacity(64), |mut digits, byte| {
+        let _infallible = write!(digits, "{byte:02x}");
+        digits
+    })
 }
 
 fn parent(path: &[u8]) -> &[u8] {

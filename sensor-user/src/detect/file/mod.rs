@@ -108,6 +108,7 @@ impl Detector {
             || part.part == UnitPart::Other
             || Self::is_managers_own(who, class, true, lineage)
             || self.is_engines_own(who, class, lineage)
+            || self.is_sensors_own(who, class)
             || class == WatchClass::PackageDatabase && self.is_packagers(who, lineage)
         {
             return;
@@ -207,6 +208,9 @@ impl Detector {
             }
             return self.stay_quiet(why);
         }
+        if self.is_sensors_own(who, class) {
+            return self.stay_quiet(Quiet::OwnState);
+        }
         if self.is_engines_own(who, class, lineage) {
             self.note_engine_write(&case);
             return self.stay_quiet(Quiet::EngineOwnFiles);
@@ -223,6 +227,13 @@ impl Detector {
         self.ask_client(&mut finding, case.part.name, lineage);
         self.await_content(&mut finding, &case);
         out(finding);
+    }
+
+    /// Whether the sensor itself writes its own files.
+    fn is_sensors_own(&self, who: Option<Who>, class: WatchClass) -> bool {
+        class == WatchClass::SensorState
+            && self.sensor != 0
+            && who.is_some_and(|who| who.task.tgid == self.sensor)
     }
 
     /// Remembers a finished file's path by its identity.

@@ -1,5 +1,6 @@
 //! What has programs run beside units: other inits, and configuration that leads to services.
 
+use super::baseline::SENSOR_STATE_WRITTEN;
 use super::container::{
     ENGINE_CONFIG_WRITTEN, KUBELET_CONFIG_WRITTEN, MACHINE_CONFIG_WRITTEN, MANIFEST_WRITTEN, QUADLET_WRITTEN,
     RUNTIME_HOOK_WRITTEN, RUNTIME_PLUGIN_WRITTEN, RUNTIME_REPLACED, STATIC_POD_WRITTEN,
@@ -40,6 +41,7 @@ pub fn of_part(part: UnitPart) -> Option<&'static Rule> {
         UnitPart::Superserver => &SUPERSERVER_WRITTEN,
         UnitPart::PackageHook => &PACKAGE_HOOK_WRITTEN,
         UnitPart::MaintainerScript => &MAINTAINER_SCRIPT_WRITTEN,
+        UnitPart::SensorState => &SENSOR_STATE_WRITTEN,
         UnitPart::PackageDatabase => &PACKAGE_DATABASE_EDITED,
         UnitPart::EventHook => &EVENT_HOOK_WRITTEN,
         UnitPart::Schedule => &SCHEDULE_JOB_WRITTEN,

@@ -3,12 +3,14 @@
 //! Names and numbers of techniques are those of ATT&CK v18.1.
 
 mod adjacent;
+mod baseline;
 mod container;
 mod engine;
 mod systemd;
 pub(super) mod techniques;
 
 pub use self::adjacent::*;
+pub use self::baseline::*;
 pub use self::container::*;
 pub use self::engine::*;
 pub use self::systemd::*;
@@ -31,7 +33,7 @@ pub static RECORDS_LOST: Rule = Rule {
 };
 
 /// Every rule.
-pub static RULES: [&Rule; 76] = [
+pub static RULES: [&Rule; 84] = [
     &UNIT_WRITTEN,
     &UNIT_ENABLED,
     &UNIT_LINKED,
@@ -108,6 +110,14 @@ pub static RULES: [&Rule; 76] = [
     &SERVICE_UNEXPLAINED,
     &UNIT_CHANGED_UNSEEN,
     &RECORDS_LOST,
+    &BASELINE_BEGUN,
+    &BASELINE_COMPARED,
+    &BASELINE_ADDED,
+    &BASELINE_CHANGED,
+    &BASELINE_REMOVED,
+    &BASELINE_TAMPERED,
+    &BASELINE_LOST,
+    &SENSOR_STATE_WRITTEN,
 ];
 
 /// The rule of an id.

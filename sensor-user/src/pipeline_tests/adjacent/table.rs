@@ -194,6 +194,8 @@ pub(super) const ROWS: &[(&str, &str, &str)] = &[
     ("B4.4", "/etc/kubernetes/addons/evil.yaml", "container.manifest.written"),
     ("B4.4", "/var/snap/microk8s/current/args/kubelet", "container.kubelet-config.written"),
     ("B4.4", "/etc/rancher/k3s/config.yaml", "container.kubelet-config.written"),
+    ("C33", "/etc/svcsensor/conf.d/quiet.toml", "sensor.state.written"),
+    ("C33", "/var/lib/svcsensor/inventory.sqlite", "sensor.state.written"),
     ("B5", "/var/lib/lxc/1000/config", "container.machine-config.written"),
     ("B5", "/etc/lxc/auto/evil", "container.machine-config.written"),
     ("B5", "/etc/libvirt/lxc/autostart/evil.xml", "container.machine-config.written"),
@@ -349,5 +351,11 @@ pub(super) const SENTENCES: &[(&str, Severity, &[&str], &str)] = &[
     ("/etc/cni/net.d/x.conf", Medium, &["T1543.005"], "container hook x.conf in /etc/cni/net.d"),
     ("/opt/cni/bin/x", Medium, &["T1543.005"], "container plugin x in /opt/cni/bin"),
     ("/usr/bin/runc", High, &["T1543.005", "T1554"], "container runtime runc in /usr/bin"),
+    (
+        "/var/lib/svcsensor/approvals.d/x.json",
+        Medium,
+        &["T1562.001"],
+        "sensor's file x.json in /var/lib/svcsensor/approvals.d",
+    ),
     ("/etc/lxc/auto/x", Medium, &["T1543.005"], "machine configuration x in /etc/lxc/auto"),
 ];

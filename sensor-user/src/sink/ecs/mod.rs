@@ -2,6 +2,7 @@
 
 mod container;
 mod document;
+mod standing;
 
 use std::io;
 
@@ -18,6 +19,7 @@ use crate::subject::service;
 pub use self::container::{Container, Image, ImageHash, Orchestrator, Resource};
 use self::container::{container, orchestrator};
 pub use document::*;
+pub use standing::{Approval, Package, Proof};
 
 /// JSON schema (draft 2020-12) of [`Document`]. A later 1.x of `svcsensor.schema_version` may add properties.
 pub const SCHEMA: &str = include_str!("../../../assets/alert.schema.json");
@@ -301,6 +303,13 @@ fn svcsensor(alert: &Alert) -> Svcsensor<'_> {
         boottime_ns: alert.boottime_ns,
         actions: &alert.actions,
         collapsed: alert.collapsed,
+        approval: alert.approved.as_deref().map(|approved| Approval {
+            name: &approved.name,
+            source: approved.source,
+            by: approved.by.as_deref(),
+            reason: &approved.reason,
+            expires: approved.expires_ns.map(|ns| timestamp(ns / 1000)),
+        }),
         login_user: actor.login_user.as_ref().map(user),
         process: actor.process.is_known().then(|| ProcessDetail {
             marks: marks(&actor.process),

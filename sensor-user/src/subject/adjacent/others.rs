@@ -257,6 +257,17 @@ pub static KINDS: &[Kind] = &[
         packages: &[],
     },
     Kind {
+        class: WatchClass::SensorState,
+        part: UnitPart::SensorState,
+        noun: "sensor's file",
+        names: Names::EveryInTree,
+        programs: false,
+        paths: &["/etc/svcsensor", "/usr/lib/svcsensor", "/var/lib/svcsensor"],
+        files: &[],
+        users: &[],
+        packages: &["/usr/lib/svcsensor/"],
+    },
+    Kind {
         class: WatchClass::EventHook,
         part: UnitPart::EventHook,
         noun: "event hook",
