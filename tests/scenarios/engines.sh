@@ -11,7 +11,7 @@ mkdir -p /etc/kubernetes/manifests /etc/containers/{systemd/users,oci/hooks.d,co
 install --directory --owner alice --group alice /home/alice/.config/{,containers/{,systemd},systemd/{,user}}
 : >"$state/engines.out"
 chmod 0666 "$state/engines.out"
-login_alice 400 <<'LOGIN'
+login_alice 500 <<'LOGIN'
 exec >>/run/e2e/engines.out 2>&1
 cd /svcsensor/e2e
 . ./lib.sh

@@ -168,7 +168,7 @@ step quiet.engine-build
 printf 'FROM box\nRUN true\n' | docker build --quiet -
 mkdir -p /tmp/eng-context
 # What is sent of these bodies is not copied, or records would be lost.
-head -c 40000000 /dev/urandom >/tmp/eng-context/data
+head -c 20000000 /dev/urandom >/tmp/eng-context/data
 printf 'FROM box\nCOPY data /data\n' >/tmp/eng-context/Dockerfile
 docker build --quiet --tag eng-built /tmp/eng-context
 docker save eng-built >/tmp/eng-saved
