@@ -8,7 +8,7 @@ mkdir -p /etc/kubernetes/manifests /etc/containers/{systemd/users,oci/hooks.d,co
     /run/containers/systemd /var/lib/rancher/k3s/server/manifests /var/lib/kubelet/plugins_registry \
     /etc/{cdi,containerd,crio/crio.conf.d,docker} /usr/local/lib/docker/cli-plugins /var/snap/microk8s/current/args \
     /etc/cni/net.d /opt/{cni/bin,nri/plugins} /etc/lxc/auto
-install --directory --owner alice --group alice /home/alice/.config/{,containers/{,systemd},systemd/{,user}}
+install --directory --owner alice --group alice /home/alice/.config/{,containers/{,systemd}}
 : >"$state/engines.out"
 chmod 0666 "$state/engines.out"
 login_alice 500 <<'LOGIN'

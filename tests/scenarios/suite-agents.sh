@@ -104,6 +104,8 @@ step agents.docker-plugin
 cp /opt/suite/agent /usr/local/lib/docker/cli-plugins/docker-suite
 step agents.microk8s
 printf -- '--pod-manifest-path=/opt/suite/snap-pods\n--manifest-url=http://127.0.0.1/x\n' >/var/snap/microk8s/current/args/kubelet
+install --directory --owner alice --group alice /home/alice/.config/systemd/{,user}
+read_first
 step agents.rootless
 printf '[Service]\nExecStart=/usr/bin/dockerd-rootless.sh\nRestart=always\n[Install]\nWantedBy=default.target\n' \
     >/home/alice/.config/systemd/user/docker.service
