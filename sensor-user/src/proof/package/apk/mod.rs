@@ -58,7 +58,10 @@ impl Database for Apk {
         let mut entries = self.index.entries();
         for range in installed::paragraphs(&text) {
             let paragraph = &text[range.clone()];
-            let Some(package) = installed::package(paragraph) else { continue };
+            let Some(package) = installed::package(paragraph) else {
+                self.problem = Some(format!("{path}: a paragraph that names no package"));
+                continue;
+            };
             if self.packages.len() == PACKAGES_MAX {
                 self.problem = Some(format!("{path}: more than {PACKAGES_MAX} packages"));
                 break;

@@ -54,6 +54,10 @@ fn files_and_links_are_proved_by_their_checksum() {
     assert_eq!((script.package.unwrap().name.as_str(), script.name.as_str()), ("openrc", "post-install"));
     assert_eq!(packages.script(b"/lib/apk/exec/openrc-0.55.1-r2.sh"), None);
 
+    fs::write(at("lib/apk/db/installed"), [INSTALLED, b"V:1\n"].concat()).unwrap();
+    assert!(
+        matches!(verdict(&mut packages, "/usr/sbin/three"), Verdict::Unknown { reason } if reason.contains("names no"))
+    );
     fs::write(at("lib/apk/db/installed"), "").unwrap();
     assert_eq!(verdict(&mut packages, "/etc/init.d/one"), Verdict::Unowned);
 }

@@ -243,6 +243,7 @@ impl Dpkg {
         if known.slot.is_some() && stamp == known.list {
             return false;
         }
+        self.problems.retain(|problem| !problem.starts_with(&path));
         // Without a list it owns nothing, as for dpkg.
         let text = match stamp.map(|_| root.bytes(path.as_bytes(), INFO_MAX)) {
             None => Vec::new(),

@@ -247,6 +247,20 @@ fn a_distrusted_or_damaged_database_proves_nothing() {
     assert_eq!(ask(&mut packages, "/usr/lib/two"), "unowned");
     assert_eq!(packages.status()[0].distrusted.as_deref(), Some("its md5sums were edited"));
 
+    let mut packages = tree.packages();
+    let list = tree.at("var/lib/dpkg/info/one.list");
+    let text = fs::read_to_string(&list).unwrap();
+    fs::File::create(&list).unwrap().set_len(17 << 20).unwrap();
+    // It is found out at the first question that leads there.
+    assert!(ask(&mut packages, unit).starts_with("unknown /var/lib/dpkg/info/one.list: longer than"));
+    tree.put("var/lib/dpkg/info/one.list", &text);
+    tree.put("var/lib/dpkg/updates/0000", &stanza("one", "1", "install ok unpacked", "-"));
+    assert_eq!(
+        (ask(&mut packages, unit), packages.status()[0].problems.len()),
+        ("proved one 1".to_owned(), 0)
+    );
+    fs::remove_file(tree.at("var/lib/dpkg/updates/0000")).unwrap();
+
     let status = tree.at("var/lib/dpkg/status");
     fs::remove_file(&status).unwrap();
     rustix::fs::mknodat(rustix::fs::CWD, &status, FileType::Fifo, 0o600.into(), 0).unwrap();
