@@ -17,7 +17,7 @@ use crate::lineage::Lineage;
 use crate::lineage::actor::Requester;
 use crate::lineage::image::{Image, base_name};
 use crate::lineage::table::{ENDED, Handle};
-use crate::proof::package::{Manager, Package, Verdict};
+use crate::proof::package::{Manager, Package, Verdict, database_of};
 
 /// Processes of package managers that are remembered.
 const PROCESSES_MAX: usize = 2048;
@@ -258,7 +258,7 @@ impl Detector {
 
     /// From now on a package database proves nothing.
     pub fn distrust(&mut self, path: &str, why: String) {
-        if let Some(manager) = manager_of(path) {
+        if let Some(manager) = database_of(path.as_bytes()) {
             self.managers.distrusted.entry(manager).or_insert(why);
         }
     }
@@ -355,28 +355,9 @@ fn script_of(image: &Image<'_>) -> Option<Vec<u8>> {
     std::iter::once(image.filename).chain(image.arguments()).find(is_script).map(<[u8]>::to_vec)
 }
 
-/// Whose database a path is in.
-fn manager_of(path: &str) -> Option<Manager> {
-    const ROOTS: [(&str, Manager); 4] = [
-        ("/var/lib/dpkg/", Manager::Dpkg),
-        ("/var/lib/rpm/", Manager::Rpm),
-        ("/usr/lib/sysimage/rpm/", Manager::Rpm),
-        ("/var/lib/pacman/", Manager::Pacman),
-    ];
-    let known = ROOTS.iter().find(|(root, _)| path.starts_with(root)).map(|(_, manager)| *manager);
-    known.or_else(|| path.contains("/apk/db/").then_some(Manager::Apk))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_path_says_whose_database_it_is() {
-        assert_eq!(manager_of("/var/lib/dpkg/status"), Some(Manager::Dpkg));
-        assert_eq!(manager_of("/usr/lib/apk/db/installed"), Some(Manager::Apk));
-        assert_eq!(manager_of("/etc/passwd"), None);
-    }
 
     #[test]
     fn maintainer_scripts_are_known_by_their_place() {

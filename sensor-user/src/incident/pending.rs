@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::held::Incident;
-use super::proving::{Judged, Known, Outcome, Told, judge};
+use super::proving::{Judged, Known, Outcome, Told, judge, masked_unit};
 use super::weight::weight;
 use crate::detect::managers::{Standing, Transaction};
 use crate::detect::score;
@@ -66,7 +66,8 @@ impl Entry {
         let finding = &self.incident.finding;
         let file = finding.file.iter().map(|file| file.path.clone().into_bytes());
         let script = finding.transaction.iter().filter_map(|own| own.script.clone());
-        file.chain(script).chain(finding.programs.iter().take(PROGRAMS_MAX).cloned())
+        let masked = masked_unit(&self.incident);
+        file.chain(script).chain(masked).chain(finding.programs.iter().take(PROGRAMS_MAX).cloned())
     }
 
     fn transaction(&self) -> Option<&Transaction> {

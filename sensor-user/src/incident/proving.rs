@@ -136,13 +136,20 @@ pub(super) fn judge(incident: &Incident, known: &Known<'_>) -> Option<Judged> {
         let why = "whether it is a package's could not be found out in time".to_owned();
         return Some((told, vec![(0, why)]));
     };
-    if let Some(why) = told.package.as_ref().and_then(|package| known.distrusted.get(&package.manager)) {
+    // Of what weighs little, an unproved origin makes nothing that somebody must look at.
+    let points = if score::sum(&incident.reasons) < FROM_MEDIUM { 0 } else { 10 };
+    let by = by_whom(manager, &told);
+    let accounts = match masked(incident, known.proofs, told.script_package.as_ref()) {
+        Some(package) => Ok(package.clone()),
+        None => explained(proof, finding.event_type == "deletion"),
+    };
+    let counts = accounts.as_ref().ok().or(told.package.as_ref());
+    if let Some(why) = counts.and_then(|package| known.distrusted.get(&package.manager)) {
         told.package = None;
         let why = format!("the package database proves nothing any more: {why}");
-        return Some((told, vec![(10, why)]));
+        return Some((told, vec![(points, why)]));
     }
-    let by = by_whom(manager, &told);
-    let why = match explained(proof, finding.event_type == "deletion") {
+    let why = match accounts {
         Ok(package) => {
             let programs = foreign_programs(incident, known.proofs);
             // A program may be of a package whose turn is still to come.
@@ -171,8 +178,6 @@ pub(super) fn judge(incident: &Incident, known: &Known<'_>) -> Option<Judged> {
         }
         Err(_) => return None,
     };
-    // Of what weighs little, an unproved origin makes nothing that somebody must look at.
-    let points = if score::sum(&incident.reasons) < FROM_MEDIUM { 0 } else { 10 };
     Some((told, vec![(points, format!("{by}, and {why}"))]))
 }
 
@@ -201,6 +206,25 @@ fn of(verdict: &Verdict) -> Option<&Package> {
         }
         Verdict::Unowned | Verdict::Unknown { .. } => None,
     }
+}
+
+/// The unit that a mask takes out of service, where its package would have it.
+pub(super) fn masked_unit(incident: &Incident) -> Option<Vec<u8>> {
+    let unit = incident.finding.unit.as_ref()?;
+    let masks = incident.finding.rule.id == rules::UNIT_MASKED.id && !unit.name.contains('/');
+    masks.then(|| format!("/usr/lib/systemd/system/{}", unit.name).into_bytes())
+}
+
+/// The package whose own maintainer script has masked a unit of the package, or one that is no more: deb-systemd-helper(1)
+/// does so when a package is removed and not purged.
+fn masked<'a>(
+    incident: &Incident,
+    proofs: &BTreeMap<Vec<u8>, Proof>,
+    script: Option<&'a Package>,
+) -> Option<&'a Package> {
+    let (package, unit) = (script?, proofs.get(&masked_unit(incident)?)?);
+    let own = owner(unit).is_some_and(|owner| owner.name == package.name);
+    (own || unit.object.is_none() && unit.verdict == Verdict::Unowned).then_some(package)
 }
 
 /// Why nothing accounts for a file.

@@ -397,3 +397,41 @@ fn what_a_maintainer_script_or_a_copy_of_dpkg_edits_is_told_as_well() {
         assert_eq!(machine.rules(), ["package.database.edited"]);
     }
 }
+
+#[test]
+fn a_package_that_is_removed_masks_its_own_unit_and_no_other() {
+    let vendor = "/usr/lib/systemd/system/atd.service";
+    for (owner, expected) in
+        [(None, Outcome::Proved), (Some("at"), Outcome::Proved), (Some("cron"), Outcome::Unproved)]
+    {
+        let mut machine = Machine::new();
+        let dpkg = machine.dpkg();
+        let script = machine.postinst(dpkg, 910);
+        machine.says("/etc/systemd/system/atd.service", Verdict::Unowned).end =
+            Some(End { path: "/dev/null".into(), verdict: Verdict::Unowned, mode: 0o020_666 });
+        match owner {
+            Some(owner) => machine.says(vendor, proved(owner)),
+            None => machine.says(vendor, Verdict::Unowned),
+        }
+        .object = None;
+        machine.symlink(script, SYSTEM, "atd.service", "/dev/null");
+        machine.wait(SECOND);
+        let alert = machine.one();
+        assert_eq!((alert.rule.id, outcome(&alert)), ("systemd.unit.masked", expected), "{owner:?}");
+    }
+}
+
+#[test]
+fn what_links_lead_to_is_not_proved_by_an_edited_database_either() {
+    let mut machine = with_database();
+    machine.write(shell(), DATABASE, "info/at.md5sums");
+    machine.wait(300 * MS);
+    machine.alerts();
+    let dpkg = machine.dpkg();
+    let script = machine.postinst(dpkg, 910);
+    machine.says("/etc/rc2.d/S01atd", Verdict::Unowned).end =
+        Some(End { path: "/etc/init.d/atd".into(), verdict: proved("at"), mode: 0o100_755 });
+    machine.symlink(script, RC_D, "S01atd", "../init.d/atd");
+    machine.wait(SECOND);
+    assert_eq!(outcome(&machine.one()), Outcome::Unproved);
+}

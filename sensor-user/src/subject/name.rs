@@ -86,6 +86,10 @@ pub fn is_temporary(name: &[u8]) -> bool {
     if is_hidden_or_backup(name) || (name.starts_with(b"#") && name.ends_with(b"#")) {
         return true;
     }
+    // dpkg-divert --rename tries whether it may (src/divert/main.c).
+    if name.ends_with(b".dpkg-divert.tmp") {
+        return true;
+    }
     // vim tests whether it may create a file by 4913, then 5036 and so on.
     if name.len() >= 4 && name.iter().all(u8::is_ascii_digit) {
         return true;
@@ -184,6 +188,7 @@ mod tests {
             "CuXyZ123",
             "a.service.dpkg-new",
             "a.service.dpkg-tmp",
+            "a.service.distrib.dpkg-divert.tmp",
             "a.service;6543210f",
             "#a.service#",
             ".goutputstream-ABC123",
