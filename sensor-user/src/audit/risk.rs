@@ -94,12 +94,11 @@ pub fn weigh(survey: &Survey) -> (Vec<Risk<'_>>, Sum) {
         *sum.entries.entry(entry.kind).or_default() += 1;
         let own = remarks.get(&(&entry.path[..], entry.kind)).map(Vec::as_slice).unwrap_or_default();
         let part = survey.parts.get(&(entry.path.clone(), entry.kind)).copied().unwrap_or(UnitPart::Other);
-        match of_entry(entry, part, own) {
-            Some(risk) => risks.push(risk),
-            None => {
-                *sum.proved.entry(entry.kind).or_default() += 1;
-                packages.extend(package(&entry.proof));
-            }
+        if let Some(risk) = of_entry(entry, part, own) {
+            risks.push(risk);
+        } else {
+            *sum.proved.entry(entry.kind).or_default() += 1;
+            packages.extend(package(&entry.proof));
         }
     }
     sum.packages = packages.len();

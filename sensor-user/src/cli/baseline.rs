@@ -131,7 +131,9 @@ pub fn main(args: &Args) -> anyhow::Result<ExitCode> {
             match output {
                 Some(path) => write(path, text.as_bytes())?,
                 None => {
-                    std::io::stdout().write_all(text.as_bytes()).context("cannot write to standard output")?
+                    std::io::stdout()
+                        .write_all(text.as_bytes())
+                        .context("cannot write to standard output")?;
                 }
             }
             Ok(ExitCode::SUCCESS)

@@ -1,6 +1,6 @@
 //! Who may change what starts by itself (M1022, Restrict File and Directory Permissions).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use rustix::fs::FileType;
 
@@ -19,7 +19,7 @@ pub(super) fn check(root: &Root, survey: &Survey, found: &mut Vec<Check>) {
     let mut writable = BTreeSet::new();
     let mut foreign = BTreeSet::new();
     let mut services = BTreeSet::new();
-    let mut directories: BTreeMap<Vec<u8>, ()> = BTreeMap::new();
+    let mut directories: BTreeSet<Vec<u8>> = BTreeSet::new();
     for entry in survey.entries.iter().filter(|entry| entry.user.is_none() && !is_users(&entry.path)) {
         let link = FileType::from_raw_mode(entry.mode) == FileType::Symlink;
         let path = lossy(&entry.path);
@@ -51,7 +51,7 @@ pub(super) fn check(root: &Root, survey: &Survey, found: &mut Vec<Check>) {
             }
         }
     }
-    for directory in directories.into_keys() {
+    for directory in directories {
         let Ok(object) = root.object(&directory, true) else { continue };
         let path = lossy(&directory);
         let mode = object.stat.st_mode;
@@ -105,12 +105,12 @@ fn is_users(path: &[u8]) -> bool {
         || path.starts_with(b"/var/spool/cron/") || path.starts_with(b"/var/spool/at/")
 }
 
-fn above(path: &[u8], directories: &mut BTreeMap<Vec<u8>, ()>) {
+fn above(path: &[u8], directories: &mut BTreeSet<Vec<u8>>) {
     let mut rest = path;
     while let Some(at) = rest.iter().rposition(|byte| *byte == b'/') {
         rest = &rest[..at];
         let directory = if rest.is_empty() { &b"/"[..] } else { rest };
-        if directories.insert(directory.to_vec(), ()).is_some() || rest.is_empty() {
+        if !directories.insert(directory.to_vec()) || rest.is_empty() {
             return;
         }
     }

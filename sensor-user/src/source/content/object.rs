@@ -119,7 +119,7 @@ impl Object {
         }
         let file = File::from(reopen(self.handle.as_fd(), OFlags::NOCTTY)?);
         let before = rustix::fs::fstat(&file)?;
-        let mut buffer = [0; CHUNK];
+        let mut buffer = vec![0; CHUNK];
         let mut bytes = 0;
         let mut truncated = false;
         loop {

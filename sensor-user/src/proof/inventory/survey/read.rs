@@ -187,8 +187,7 @@ impl<'a> Reader<'a> {
     pub fn peek(&mut self, path: &[u8], most: usize) -> Option<Vec<u8>> {
         let object = match self.root.object(path, true) {
             Ok(object) if object.file_type() == FileType::RegularFile => object,
-            Ok(_) => return None,
-            Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => return None,
+            Ok(_) | Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => return None,
             Err(error) => {
                 self.problem(path, format!("cannot be read: {error}"));
                 return None;

@@ -32,7 +32,7 @@ pub(super) fn signals(part: UnitPart, path: &[u8], name: &[u8], text: &[u8]) -> 
     }
 }
 
-/// What runs for a connection: `server =` of xinetd.conf(5), `spawn` and `twist` of hosts_options(5), and whatever scripts
+/// What runs for a connection: `server =` of xinetd.conf(5), `spawn` and `twist` of `hosts_options(5)`, and whatever scripts
 /// show.
 fn of_superserver(text: &[u8]) -> Vec<Signal> {
     let shown = lossy(text);

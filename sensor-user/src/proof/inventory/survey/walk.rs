@@ -11,6 +11,7 @@ use crate::event::path::lossy;
 use crate::event::user::WatchClass;
 use crate::proof::package::Verdict;
 use crate::source::content::Object;
+use crate::source::object::nanoseconds;
 use crate::subject::adjacent;
 use crate::subject::part::{Meaning, Part, meaning, scope};
 use crate::subject::service::{Scope, UnitPart};
@@ -371,7 +372,7 @@ pub(super) fn entry(
         mode: stat.st_mode,
         uid: stat.st_uid,
         gid: stat.st_gid,
-        modified_ns: stat.st_mtime.saturating_mul(1_000_000_000).saturating_add(stat.st_mtime_nsec as i64),
+        modified_ns: nanoseconds(stat.st_mtime, stat.st_mtime_nsec),
         proof,
         programs: Vec::new(),
     }
