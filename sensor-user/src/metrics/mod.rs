@@ -200,12 +200,7 @@ impl Metrics {
                 "Files nested too deep to tell whether they lie in a watched directory.",
                 &[],
             ),
-            watch_full: Followed::new(
-                reg,
-                "watch_refusals_total",
-                "Files of interest that found no room in the kernel's table of watches.",
-                &[],
-            ),
+            watch_full: watch_full(reg),
             contents_refused: Followed::new(
                 reg,
                 "content_reads_refused_total",
@@ -433,6 +428,15 @@ fn gauge(registry: &Registry, name: &str, help: &str) -> IntGauge {
     let gauge = IntGauge::with_opts(options(name, help)).expect("the name is valid");
     register(registry, gauge.clone());
     gauge
+}
+
+fn watch_full(registry: &Registry) -> Followed {
+    Followed::new(
+        registry,
+        "watch_refusals_total",
+        "Files of interest that found no room in the kernel's table of watches.",
+        &[],
+    )
 }
 
 fn unwatched(registry: &Registry) -> IntGauge {

@@ -144,7 +144,6 @@ impl Daemon {
         let contents = Contents::new(root)?;
         let watching = Watching::new(marks, root, &config, &users);
         let host = snapshot::host(loaded.backend.name());
-        let inventory = Inventory::new(&config, root, &host.boot_id);
         let told = [0; kind::KERNEL_KINDS as usize];
         let told_at = boottime_ns();
         Ok(Self {
@@ -153,7 +152,7 @@ impl Daemon {
             ring,
             files,
             contents,
-            inventory,
+            inventory: Inventory::off(),
             approvals: Approvals::default(),
             told_inventory: false,
             counters,
@@ -179,6 +178,7 @@ impl Daemon {
         self.stream.tell(kind::BASELINE, &Baseline::Sensor { pid: std::process::id() });
         self.approvals.refresh(&self.config, &mut self.stream);
         self.walk()?;
+        self.inventory = Inventory::new(&self.config, self.watching.root(), &self.host.boot_id);
         let (objects, names) = self.watching.entries();
         let backend = self.loaded.backend.name();
         self.metrics.set_backend(backend);

@@ -119,6 +119,11 @@ impl Inventory {
         Self::of(orders, told, ended)
     }
 
+    /// None yet: it is begun once the watches are set, so that nothing falls between.
+    pub fn off() -> Self {
+        Self::of(None, mpsc::channel(1).1, sync_channel(1).1)
+    }
+
     fn of(orders: Option<SyncSender<Order>>, told: mpsc::Receiver<Batch>, ended: Receiver<()>) -> Self {
         Self { orders, told, ended, missed: false, taken: 0, unconfirmed: None, unheard: None }
     }

@@ -135,8 +135,7 @@ impl Keeper {
                 self.look_in(SOON);
             }
             Order::Told(ticket) if ticket == self.sent => self.write()?,
-            Order::Told(_) => {}
-            Order::End => {}
+            Order::Told(_) | Order::End => {}
         }
         Ok(())
     }
