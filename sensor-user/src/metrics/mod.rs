@@ -160,7 +160,6 @@ impl Default for Metrics {
 impl Metrics {
     /// All at zero.
     #[must_use]
-    #[expect(clippy::too_many_lines, reason = "one statement for each metric, and nothing else")]
     pub fn new() -> Self {
         let registry = Registry::new();
         register(&registry, ProcessCollector::for_self());

@@ -34,9 +34,9 @@ fn difference(change: Change, proof: Proof) -> Difference {
     }
 }
 
-fn told(machine: &mut Machine, told: Baseline) -> Alert {
+fn told(machine: &mut Machine, told: &Baseline) -> Alert {
     machine.out.clear();
-    machine.user(kind::BASELINE, &told);
+    machine.user(kind::BASELINE, told);
     assert_eq!(machine.out.len(), 1, "{:?}", machine.out);
     machine.out.remove(0)
 }
@@ -59,7 +59,7 @@ fn what_changed_unwatched_is_weighed_by_its_proof() {
     ];
     for (change, proof, rule, severity) in cases {
         let mut machine = Machine::new();
-        let alert = told(&mut machine, Baseline::Difference(Box::new(difference(change, proof.clone()))));
+        let alert = told(&mut machine, &Baseline::Difference(Box::new(difference(change, proof.clone()))));
         assert_eq!((alert.rule.id, alert.severity), (rule, severity), "{proof:?}: {:?}", alert.reasons);
         assert!(
             alert.summary.contains("between 2023-11-14T22:13:20Z and 2023-11-14T23:13:20Z"),
@@ -84,19 +84,19 @@ fn the_blind_window_and_the_first_baseline_are_stated() {
         seal: "ab".to_owned(),
         ..Compared::default()
     };
-    let alert = told(&mut machine, Baseline::Compared(compared.clone()));
+    let alert = told(&mut machine, &Baseline::Compared(compared.clone()));
     assert_eq!((alert.rule.id, alert.severity), ("baseline.compared", Severity::Info));
     assert!(alert.summary.ends_with("700 things that start by themselves are another"), "{}", alert.summary);
     let has = |alert: &Alert, text: &str| alert.reasons.iter().any(|reason| reason.text.contains(text));
     assert!(has(&alert, "killed, or crashed") && has(&alert, "188 of them") && has(&alert, "seal is ab"));
     let mut machine = Machine::new();
-    let alert = told(&mut machine, Baseline::Begun(Compared { because: Because::First, ..compared }));
+    let alert = told(&mut machine, &Baseline::Begun(Compared { because: Because::First, ..compared }));
     assert_eq!((alert.rule.id, alert.severity), ("baseline.begun", Severity::Info));
     assert!(alert.summary.contains("900 entries, 3 of them of no package") && has(&alert, "svcsensor scan"));
-    let edited = told(&mut machine, Baseline::Tampered { how: "x\u{202e}".to_owned() });
+    let edited = told(&mut machine, &Baseline::Tampered { how: "x\u{202e}".to_owned() });
     assert_eq!((edited.rule.id, edited.severity), ("baseline.tampered", Severity::High));
     assert!(!edited.summary.contains('\u{202e}'), "nothing turns the direction of writing");
-    let lost = told(&mut machine, Baseline::Unavailable { why: "full".to_owned() });
+    let lost = told(&mut machine, &Baseline::Unavailable { why: "full".to_owned() });
     assert_eq!(lost.rule.id, "baseline.lost");
 }
 
