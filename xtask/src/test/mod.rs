@@ -8,6 +8,7 @@ mod show;
 mod units;
 
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
@@ -159,6 +160,7 @@ pub fn main(args: &Args) -> Result<()> {
     if let Some(unknown) = args.only.iter().find(|only| STAGES.iter().all(|(name, ..)| name != only)) {
         bail!("no stage {unknown}; `cargo xtask test --list` names them");
     }
+    warn_of_little_room();
     let mut built = Built::default();
     let mut results: Vec<(&str, Tally, Duration)> = Vec::new();
     for (name, what, run) in STAGES {
@@ -174,6 +176,26 @@ pub fn main(args: &Args) -> Result<()> {
         results.push((name, tally, start.elapsed()));
     }
     summary(&results)
+}
+
+/// Bytes that all stages need below target/ when nothing is there yet, as a run on a clean clone left them, rounded up.
+const ROOM: u64 = 14 << 30;
+
+/// A full disk ends builds and images in ways that do not say so. Where something is there already, less may do: so
+/// this only tells.
+fn warn_of_little_room() {
+    let target = sh::target();
+    let above = target.ancestors().find(|at| at.exists()).unwrap_or(&target);
+    let said = sh::output(Command::new("df").args(["--output=avail", "-B1"]).arg(above));
+    let free = said.ok().and_then(|said| said.lines().nth(1)?.trim().parse::<u64>().ok());
+    if let Some(free) = free.filter(|free| *free < ROOM) {
+        sh::say(format!(
+            "{} MiB are free where {} lies; a first run of all stages needs {}",
+            free >> 20,
+            target.display(),
+            ROOM >> 20
+        ));
+    }
 }
 
 fn summary(results: &[(&str, Tally, Duration)]) -> Result<()> {
