@@ -2,6 +2,7 @@
 
 mod container;
 mod document;
+mod proof;
 
 use std::io;
 
@@ -17,6 +18,7 @@ use crate::subject::service;
 
 pub use self::container::{Container, Image, ImageHash, Orchestrator, Resource};
 use self::container::{container, orchestrator};
+pub use self::proof::{Package, Proof};
 pub use document::*;
 
 /// JSON schema (draft 2020-12) of [`Document`]. A later 1.x of `svcsensor.schema_version` may add properties.
