@@ -26,6 +26,7 @@ const FILE_MAX: u64 = 1 << 30;
 /// told, with who made it.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = AFTER_APPROVE)]
+#[command(override_usage = USAGE)]
 #[command(group = clap::ArgGroup::new("what").required(true).multiple(true).args(["path", "unit"]))]
 #[command(group = clap::ArgGroup::new("content").required(true).args(["sha256", "file"]))]
 pub struct ApproveArgs {
@@ -55,6 +56,9 @@ pub struct ApproveArgs {
     state: PathBuf,
 }
 
+/// What clap makes of the groups is wider than a terminal.
+const USAGE: &str = "svcsensor approve --unit <UNIT> --file <FILE> --by <NAME> --expires <TIME> [OPTIONS]";
+
 const AFTER_APPROVE: &str = "\
 Exit codes:
   0  approved; the id is printed, and counts within five seconds
@@ -63,8 +67,7 @@ Exit codes:
 
 Examples:
   svcsensor approve --unit app.service --file build/app.service --by anna --expires 2h
-  svcsensor approve --path '/etc/cron.d/*' --sha256 \
-e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855 --by ops --expires 2026-12-01";
+  svcsensor approve --path /etc/cron.d/app --file app.cron --by ops --expires 2026-12-01";
 
 /// Lists approvals, or takes one back
 #[derive(Debug, clap::Args)]
