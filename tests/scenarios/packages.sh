@@ -35,6 +35,8 @@ repack() {
     dpkg-query --status "$name" | awk -v version="$version" '
         /^[A-Za-z]/ { skip = /^(Status|Conffiles|Config-Version):/ }
         /^Version:/ { print "Version: " version; next }
+        # Of packages of one source all are new.
+        /^(Pre-)?Depends:/ { gsub(/\(= /, "(>= ") }
         !skip' >"$tree/DEBIAN/control"
     for file in /var/lib/dpkg/info/"$name".* /var/lib/dpkg/info/"$name":amd64.*; do
         info=${file##*.}
@@ -83,6 +85,7 @@ set -- $many
 fact packages.many $#
 step packages.many
 check packages.many apt -o Dpkg::Options::=--force-confold install "$work"/many/*.deb
+sleep 1
 owned packages.many "$@"
 
 step prepare.conffile
