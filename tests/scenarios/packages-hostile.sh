@@ -54,7 +54,8 @@ check hostile.foreign dpkg --install "$work/hostile/e2e-foreign_1_all.deb"
 step hostile.script
 check hostile.script dpkg --install "$work/hostile/e2e-plant_1_all.deb"
 step hostile.trigger
-check hostile.trigger dpkg --install "$work/hostile/e2e-trigger_1_all.deb" "$work/hostile/e2e-activate_1_all.deb"
+check hostile.trigger.interested dpkg --install "$work/hostile/e2e-trigger_1_all.deb"
+check hostile.trigger dpkg --install "$work/hostile/e2e-activate_1_all.deb"
 step hostile.pre-invoke
 check hostile.pre-invoke dpkg --pre-invoke='/opt/suite/plant pre-invoke' --install "$work/hostile/e2e-hook_1_all.deb"
 step hostile.apt-hook

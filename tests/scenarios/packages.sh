@@ -28,13 +28,16 @@ repack() {
     local name=$1 version=$2 tree=$work/tree/$1 file info
     rm -rf "$tree"
     mkdir -p "$tree/DEBIAN"
+    # /bin and its like are links here, and directories to packages.
     dpkg-query --listfiles "$name" | sed 's,^/,,' | while read -r file; do
-        [ "$file" != . ] && { [ -e "/$file" ] || [ -L "/$file" ]; } && echo "$file"
+        [[ $file == */* ]] && { [ -e "/$file" ] || [ -L "/$file" ]; } && echo "$file"
     done >"$work/files"
     tar -C / --no-recursion -cf - -T "$work/files" 2>/dev/null | tar -C "$tree" -xf -
     dpkg-query --status "$name" | awk -v version="$version" '
         /^[A-Za-z]/ { skip = /^(Status|Conffiles|Config-Version):/ }
         /^Version:/ { print "Version: " version; next }
+        # Of packages of one source all are new.
+        /^(Pre-)?Depends:/ { gsub(/\(= /, "(>= ") }
         !skip' >"$tree/DEBIAN/control"
     for file in /var/lib/dpkg/info/"$name".* /var/lib/dpkg/info/"$name":amd64.*; do
         info=${file##*.}
@@ -69,8 +72,8 @@ owned packages.reinstall at
 step prepare.many
 many=
 for package in cron openssh-server dbus rsync nftables e2fsprogs util-linux logrotate at memcached procps sudo kmod iproute2 \
-    iptables uidmap curl conmon catatonit slirp4netns fuse-overlayfs openssh-client openssh-sftp-server login passwd mount \
-    bsdutils adduser hostname sed grep gzip debianutils diffutils findutils sensible-utils ucf runit-helper \
+    iptables uidmap curl conmon catatonit slirp4netns fuse-overlayfs openssh-client openssh-sftp-server mount \
+    bsdutils adduser hostname debianutils diffutils findutils sensible-utils ucf runit-helper \
     cron-daemon-common dbus-bin dbus-daemon dbus-user-session dbus-system-bus-common dbus-session-bus-common \
     libpam-systemd media-types busybox-static init-system-helpers netbase ncurses-base ncurses-bin libpam-runtime; do
     version=$(dpkg-query -W -f '${Version}' "$package" 2>/dev/null) || continue
@@ -83,6 +86,7 @@ set -- $many
 fact packages.many $#
 step packages.many
 check packages.many apt -o Dpkg::Options::=--force-confold install "$work"/many/*.deb
+sleep 1
 owned packages.many "$@"
 
 step prepare.conffile

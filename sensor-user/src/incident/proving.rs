@@ -215,14 +215,21 @@ pub(super) fn masked_unit(incident: &Incident) -> Option<Vec<u8>> {
     masks.then(|| format!("/usr/lib/systemd/system/{}", unit.name).into_bytes())
 }
 
-/// The package whose own maintainer script has masked a unit of the package, or one that is no more: deb-systemd-helper(1)
+/// The package that brings a mask, or whose own maintainer script has masked a unit of the package, or one that is no more: deb-systemd-helper(1)
 /// does so when a package is removed and not purged.
 fn masked<'a>(
     incident: &Incident,
-    proofs: &BTreeMap<Vec<u8>, Proof>,
+    proofs: &'a BTreeMap<Vec<u8>, Proof>,
     script: Option<&'a Package>,
 ) -> Option<&'a Package> {
-    let (package, unit) = (script?, proofs.get(&masked_unit(incident)?)?);
+    let unit = masked_unit(incident)?;
+    // A package may bring a mask, as sudo does. dpkg's books have the link, and not where it leads to.
+    let finding = &incident.finding;
+    let mask = proofs.get(finding.file.as_ref()?.path.as_bytes())?;
+    if let (Verdict::Claimed { package }, true) = (&mask.verdict, finding.transaction.as_ref()?.direct) {
+        return Some(package);
+    }
+    let (package, unit) = (script?, proofs.get(&unit)?);
     let own = owner(unit).is_some_and(|owner| owner.name == package.name);
     (own || unit.object.is_none() && unit.verdict == Verdict::Unowned).then_some(package)
 }

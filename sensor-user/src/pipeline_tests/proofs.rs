@@ -435,3 +435,20 @@ fn what_links_lead_to_is_not_proved_by_an_edited_database_either() {
     machine.wait(SECOND);
     assert_eq!(outcome(&machine.one()), Outcome::Unproved);
 }
+
+#[test]
+fn a_mask_that_a_package_brings_is_its_own() {
+    for (direct, expected) in [(true, Outcome::Proved), (false, Outcome::Unproved)] {
+        let mut machine = Machine::new();
+        let dpkg = machine.dpkg();
+        let task = if direct { dpkg } else { machine.postinst(dpkg, 910) };
+        machine
+            .says("/usr/lib/systemd/system/sudo.service", Verdict::Claimed { package: package("sudo") })
+            .end = Some(End { path: "/dev/null".into(), verdict: Verdict::Unowned, mode: 0o020_666 });
+        machine.symlink(task, VENDOR, "sudo.service", "/dev/null");
+        machine.wait(SECOND);
+        machine.exit(dpkg);
+        machine.wait(SECOND);
+        assert_eq!(outcome(&machine.one()), expected);
+    }
+}
