@@ -205,8 +205,9 @@ fn executions() -> Result<String> {
     let single = alerts.values().filter(|count| **count == 1).count();
     ensure!(
         single == WATCHED as usize && alerts.len() == single,
-        "of {WATCHED} watched writes {single} are alerted once, {} at all",
-        alerts.len()
+        "of {WATCHED} watched writes {single} are alerted once, {} at all, such as {:?}",
+        alerts.len(),
+        alerts.iter().find(|(path, count)| **count != 1 || !path.starts_with(UNITS))
     );
     told.push(format!("{single} watched writes alerted"));
     Ok(told.join(", "))
