@@ -36,6 +36,11 @@ impl Incident {
         Self { finding, actor, reasons, actions, approved: None, proof: None, waits_for_identity: false }
     }
 
+    /// Takes up what its file turned out to say after it was handed on.
+    pub(super) fn complete_with(&mut self, later: Self) {
+        self.join(later.finding, later.actor, later.reasons);
+    }
+
     /// Names the containers of this id. Whether there is one.
     fn identify(&mut self, id: &str, identity: Option<&ContainerIdentity>) -> bool {
         let client = self.actor.on_behalf_of.as_mut().and_then(|client| client.container.as_mut());
@@ -109,6 +114,9 @@ impl Incident {
         }
         if self.finding.also.is_empty() {
             self.finding.also = later.also;
+        }
+        if later.phase != Phase::Held {
+            self.finding.awaits_content = later.awaits_content;
         }
         if self.finding.transaction.is_none() {
             self.finding.transaction = later.transaction;

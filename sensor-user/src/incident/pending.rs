@@ -117,6 +117,7 @@ impl Pending {
 
     /// Takes up an incident of a transaction. What there is no room for is `ready` at once, the oldest first.
     pub fn add(&mut self, incident: Incident, now: u64, ready: &mut Vec<Incident>) {
+        let Some(incident) = self.completed(incident, now) else { return };
         // Of what is removed, the database says soon afterwards that it was never there.
         let removal = incident.finding.event_type == "deletion";
         let bytes = weight(&incident);
@@ -142,6 +143,24 @@ impl Pending {
             let Some(oldest) = self.entries.keys().next().copied() else { return };
             ready.extend(self.take(oldest).map(|entry| self.unheld(entry)));
         }
+    }
+
+    /// What a file says may be read only after its incident was handed on: it is one with that. Else it is given back.
+    fn completed(&mut self, incident: Incident, now: u64) -> Option<Incident> {
+        let same = |entry: &&mut Entry| {
+            let known = &entry.incident.finding;
+            known.awaits_content
+                && (&known.subject, known.process) == (&incident.finding.subject, incident.finding.process)
+        };
+        let Some(entry) = self.entries.values_mut().find(same) else { return Some(incident) };
+        entry.incident.complete_with(incident);
+        self.bytes -= entry.bytes;
+        entry.bytes = weight(&entry.incident);
+        self.bytes += entry.bytes;
+        // It may name programs that nobody was asked about.
+        (entry.question, entry.settled, entry.ask_at) = (None, false, now);
+        self.due = Some(now);
+        None
     }
 
     fn unheld(&mut self, entry: Entry) -> Incident {

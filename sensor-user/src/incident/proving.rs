@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::held::Incident;
+use super::pending::PROGRAMS_MAX;
 use crate::detect::managers::{Identity, Standing};
 use crate::detect::{rules, score};
 use crate::event::path::lossy;
@@ -151,6 +152,16 @@ pub(super) fn judge(incident: &Incident, known: &Known<'_>) -> Option<Judged> {
     }
     let why = match accounts {
         Ok(package) => {
+            // What it does is not known yet.
+            if finding.awaits_content {
+                told.outcome = Outcome::Overdue;
+                let why = "what it says could not be read in time".to_owned();
+                return known.overdue.then_some((told, vec![(0, why)]));
+            }
+            let unasked = |path: &Vec<u8>| !known.proofs.contains_key(path);
+            if finding.programs.iter().take(PROGRAMS_MAX).any(unasked) && !known.overdue {
+                return None;
+            }
             let programs = foreign_programs(incident, known.proofs);
             // A program may be of a package whose turn is still to come.
             if finding.doubts.is_empty() && !programs.is_empty() && !known.settled && !known.overdue {

@@ -452,3 +452,26 @@ fn a_mask_that_a_package_brings_is_its_own() {
         assert_eq!(outcome(&machine.one()), expected);
     }
 }
+
+#[test]
+fn nothing_is_proved_before_its_content_was_looked_at() {
+    let mut machine = Machine::new();
+    let dpkg = machine.dpkg();
+    machine.says(UNIT, proved("at"));
+    machine.answers = false;
+    machine.unpack(dpkg, "atd.service");
+    let wants: Vec<Want> = machine.pipeline.wants().collect();
+    machine.tick(300 * MS);
+    machine.answers = true;
+    machine.wait(20 * SECOND);
+    assert!(machine.alerts().is_empty(), "the reader has not come to it");
+    machine.says("/opt/agent", Verdict::Unowned);
+    machine.files.insert(UNIT.into(), text_file("[Service]\nExecStart=/opt/agent\n"));
+    for want in wants {
+        machine.answer(want);
+    }
+    machine.exit(dpkg);
+    machine.wait(SECOND);
+    let alert = machine.one();
+    assert_eq!(outcome(&alert), Outcome::Doubted, "{}", reasons(&alert));
+}
