@@ -29,13 +29,6 @@ pub fn return_memory() {
     unsafe { libc::malloc_trim(0) };
 }
 
-/// Has all threads share one heap. The daemon's threads allocate seldom and hardly at once; a heap of each one's own
-/// (mallopt(3), `M_ARENA_MAX`) keeps some MiB that the others cannot use. To be called before the first thread starts.
-pub fn share_heap() {
-    // SAFETY: mallopt(3) has no precondition; what it may refuse leaves things as they were.
-    unsafe { libc::mallopt(libc::M_ARENA_MAX, 1) };
-}
-
 /// Capabilities as capabilities(7) numbers them.
 const CAPABILITIES: [(&str, u32); 6] = [
     ("CAP_DAC_READ_SEARCH", 2),

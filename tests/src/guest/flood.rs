@@ -25,13 +25,17 @@ const UNITS: &str = "/etc/systemd/system";
 const DIFFERENT: u32 = 4096;
 /// Ancestors of who writes them.
 const ANCESTORS: u32 = 8;
-/// What the daemon may take, in KiB: 25 MiB.
+/// What the daemon may take in the long run, in KiB: 25 MiB.
 const MEMORY: u64 = 25 * 1024;
+/// What it may take while it reads the kernel's types at its start, or looks through thousands of units: 32 MiB.
+const PEAK: u64 = 32 * 1024;
 
 /// Makes a flood, and says what came of it.
 type Told = fn() -> Result<String>;
 
-const FLOODS: [(&str, Told); 2] = [("executions", executions), ("different units", different)];
+/// With what the daemon may take afterwards: what the second changed of the inventory is being looked through then.
+const FLOODS: [(&str, Told, u64); 2] =
+    [("executions", executions, MEMORY), ("different units", different, PEAK)];
 
 /// Floods a daemon.
 ///
@@ -41,7 +45,7 @@ pub fn run_all(results: &mut Results) -> Result<()> {
     fs::create_dir_all(UNITS)?;
     let daemon = Daemon::start()?;
     results.say(format_args!("the daemon at its start: {}", daemon.memory()?));
-    for (name, flood) in FLOODS {
+    for (name, flood, most) in FLOODS {
         let start = Instant::now();
         let outcome = flood();
         if let Ok(told) = &outcome {
@@ -49,15 +53,15 @@ pub fn run_all(results: &mut Results) -> Result<()> {
             results.say(format_args!("the daemon, {name}: {elapsed:.1} s, {told}; {memory}"));
         }
         results.report(&format!("burst/the daemon, {name}"), outcome.map(drop));
-        results.report(&format!("burst/the daemon's memory, {name}"), bounded(&daemon));
+        results.report(&format!("burst/the daemon's memory, {name}"), bounded(&daemon, most));
     }
     results.report("burst/the daemon delivers all and ends", daemon.stop());
     Ok(())
 }
 
-fn bounded(daemon: &Daemon) -> Result<()> {
+fn bounded(daemon: &Daemon, most: u64) -> Result<()> {
     let memory = daemon.memory()?;
-    ensure!(memory.now < MEMORY && memory.peak < MEMORY, "{memory}, more than {MEMORY} KiB");
+    ensure!(memory.now < most && memory.peak < PEAK, "{memory}: more than {most}, or {PEAK} at some time");
     Ok(())
 }
 
@@ -201,7 +205,9 @@ fn executions() -> Result<String> {
         told.push(format!("{kind} {received} received {dropped} dropped"));
     }
     ensure!(dropped_files(&after) == 0, "{} records of files were dropped", dropped_files(&after));
-    let alerts = daemon::alerts()?;
+    let mut alerts = daemon::alerts()?;
+    // The beginning of the inventory names its file.
+    alerts.retain(|path, _| path.starts_with(UNITS));
     let single = alerts.values().filter(|count| **count == 1).count();
     ensure!(
         single == WATCHED as usize && alerts.len() == single,

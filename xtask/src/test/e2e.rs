@@ -62,7 +62,7 @@ pub const SERVICE: Plan = Plan {
     containers: 0,
     restarted: 0,
     judge: judge::service,
-    rss_kib: 25 << 10,
+    rss_kib: 32 << 10,
 };
 
 /// The public suites, how quickly they are told, and files that are no units.
@@ -91,7 +91,7 @@ pub const QUIET: Plan = Plan {
     containers: 0,
     restarted: 0,
     judge: packages::judge,
-    rss_kib: 25 << 10,
+    rss_kib: 32 << 10,
 };
 
 /// Containers that come back, and what is asked of their engines, by whomever.
@@ -119,7 +119,7 @@ pub const TRIXIE: Plan = Plan {
     containers: 0,
     restarted: 0,
     judge: |_, _| {},
-    rss_kib: 25 << 10,
+    rss_kib: 32 << 10,
 };
 
 /// What the tests run.
@@ -136,7 +136,7 @@ const LATENCY: Plan = Plan {
     containers: 0,
     restarted: 0,
     judge: |_, _| {},
-    rss_kib: 25 << 10,
+    rss_kib: 32 << 10,
 };
 
 const SHORT_LIVED: Plan = Plan {

@@ -76,7 +76,6 @@ type LogLevels = reload::Handle<EnvFilter, tracing_subscriber::Registry>;
 /// # Errors
 /// Where it fails at run time.
 pub fn main(args: &Args) -> anyhow::Result<ExitCode> {
-    crate::probe::support::share_heap();
     let loaded = match config::load::load(&args.sources()) {
         Ok(loaded) => loaded,
         Err(error) => {

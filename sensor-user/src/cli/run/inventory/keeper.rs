@@ -235,6 +235,7 @@ impl Keeper {
         drop(packages);
         // What generators and clients make of it is put together again when it is compared; only the files count here.
         found.units = Vec::new();
+        return_memory();
         let until_ns = realtime_ns();
         let because = match (self.compared, &self.window, self.lost_since) {
             (false, Some(window), _) => Because::Away {
@@ -276,7 +277,11 @@ impl Keeper {
         }
         let records = std::mem::take(&mut comparison.records);
         let waits = !records.is_empty();
+        // What was odd is told; until the batch has left, only what will be written is kept.
+        found.parts.clear();
+        found.remarks = Vec::new();
         self.written_when_told = Some((found, comparison));
+        return_memory();
         if waits {
             self.tell(records);
             Ok(())
