@@ -5,6 +5,7 @@ pub mod baseline;
 pub mod content;
 pub mod decode;
 pub mod encode;
+pub mod package;
 pub mod path;
 pub mod proof;
 pub mod user;

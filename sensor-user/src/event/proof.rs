@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::content::latin1;
-use crate::proof::package::{Package, Verdict};
+use super::package::{Package, Verdict};
 
 /// Paths of one question at most. An answer has some 600 bytes for each, and the longest path has 4 KiB: it fits a record.
 pub const PATHS_MAX: usize = 64;

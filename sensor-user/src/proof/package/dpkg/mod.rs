@@ -12,7 +12,7 @@
 //! 4. The old `postrm` runs; files that the new version has no more are removed.
 //! 5. `info/NAME.list` is written anew, then the files of `tmp.ci` are renamed to `info/`, then `md5sums` is made of what was
 //!    extracted if the package brought none. *Only then a package without `md5sums` has digests.* Until the next step its
-//!    version is still the old one's.
+//!    version is still the old one's, so that nothing is proved between the two.
 //! 6. Status `unpacked`, with the new version and `Conffiles` (`newconffile` where there was none), is noted; `.dpkg-tmp`
 //!    files are removed.
 //! 7. Configuring: each conffile is renamed from `.dpkg-new` into its place, or laid beside as `.dpkg-dist`; right after
@@ -349,6 +349,11 @@ fn claim(root: &Root, record: &Record, list: &str, spellings: &[Vec<u8>]) -> Opt
         text.split(|byte| *byte == b'\n').any(|line| spellings.iter().any(|spelling| spelling == line));
     if !owned || record.state == State::ConfigFiles {
         return None;
+    }
+    // Step 5: the digests may be the new version's already, and the version is the old one's.
+    let moved = || root.stamp(format!("{INCOMING}/md5sums").as_bytes()).is_none();
+    if record.state == State::HalfInstalled && moved() {
+        return Some(of(None, false));
     }
     let md5sums = format!("{}.md5sums", list.strip_suffix(".list")?);
     let digest =

@@ -168,6 +168,7 @@ fn a_transaction_is_followed_step_by_step() {
     assert_eq!(ask(&mut packages, "/lib/new"), "claimed one");
     fs::remove_dir_all(tree.at("var/lib/dpkg/tmp.ci")).unwrap();
     tree.put("var/lib/dpkg/info/one.md5sums", &sums);
+    assert_eq!(ask(&mut packages, unit), "claimed one");
     note(1, "install ok unpacked", "2", &old);
     assert_eq!(ask(&mut packages, unit), "proved one 2");
     assert_eq!(ask(&mut packages, "/usr/lib/systemd/system/alias.service"), "unowned");
