@@ -79,7 +79,7 @@ pub struct Finding {
     pub transaction: Option<Box<Transaction>>,
     /// Programs that the unit runs: proof of the unit asks whose they are.
     pub programs: Vec<Vec<u8>>,
-    /// What about it has no place in sound software, so that no package excuses it ([`super::units::tell`]).
+    /// What about it has no place in sound software, so that no package excuses it (`units::tell`).
     pub doubts: Vec<String>,
 }
 
