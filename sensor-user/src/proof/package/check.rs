@@ -7,6 +7,7 @@ use rustix::fs::{FileType, Stat};
 use sha2::Digest as _;
 
 use super::{Claim, Digest, Manager, Package, Packages, Verdict};
+use crate::proof::hex;
 use crate::source::object::{Stamp, nanoseconds};
 
 /// Bytes of the longest file that is read: longer ones are [`Verdict::Unknown`].
@@ -301,11 +302,4 @@ impl Hashes {
             }
         }
     }
-}
-
-/// Lower-case hexadecimal digits.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    const DIGITS: [u8; 16] = *b"0123456789abcdef";
-    let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble)]);
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }

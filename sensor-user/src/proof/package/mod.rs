@@ -56,3 +56,20 @@ pub fn read_as_all(bytes: &[u8]) {
     apk::read_as_all(bytes);
     pacman::read_as_all(bytes);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The verdict on a path, in words.
+    pub(super) fn told(packages: &mut Packages, path: &str) -> String {
+        packages.refresh();
+        match packages.check(path.as_bytes()).verdict {
+            Verdict::Proved { package } => format!("proved {} {}", package.name, package.version),
+            Verdict::Modified { package, config } => format!("modified {} {config}", package.name),
+            Verdict::Claimed { package } => format!("claimed {}", package.name),
+            Verdict::Unowned => "unowned".to_owned(),
+            Verdict::Unknown { reason } => reason,
+        }
+    }
+}

@@ -151,12 +151,3 @@ pub(super) fn digest(hash: &mut Sha256, row: &Row<'_>, columns: usize) -> rusqli
     }
     Ok(())
 }
-
-/// A finished digest in hexadecimal digits.
-pub(super) fn hexadecimal(hash: Sha256) -> String {
-    use std::fmt::Write as _;
-    hash.finalize().iter().fold(String::with_capacity(64), |mut digits, byte| {
-        let _infallible = write!(digits, "{byte:02x}");
-        digits
-    })
-}

@@ -5,8 +5,9 @@ use sha2::{Digest, Sha256};
 
 use super::bounds::{self, HISTORY_BASE, SEALED};
 use super::place::{self, Seals};
-use super::row::{digest, hexadecimal};
+use super::row::digest;
 use super::{Store, StoreError};
+use crate::proof::hex;
 
 /// What was found edited.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,7 +52,7 @@ pub(super) fn of(connection: &Connection) -> Result<String, StoreError> {
         digest(&mut hash, row, 19)?;
     }
     hash.update(head(connection)?);
-    Ok(hexadecimal(hash))
+    Ok(hex(&hash.finalize()))
 }
 
 /// The chain's last value.
@@ -70,7 +71,7 @@ pub(super) fn link(before: &str, row: &rusqlite::Row<'_>) -> Result<String, Stor
     let mut hash = Sha256::new();
     hash.update(before);
     digest(&mut hash, row, HISTORY_COLUMNS)?;
-    Ok(hexadecimal(hash))
+    Ok(hex(&hash.finalize()))
 }
 
 /// Columns of `history` that its chain covers.

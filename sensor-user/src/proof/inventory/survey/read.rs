@@ -8,6 +8,7 @@ use sha2::Digest as _;
 use super::{Content, Digests, Problem, Prove};
 use crate::event::content::ELF;
 use crate::event::path::lossy;
+use crate::proof::hex;
 use crate::proof::inventory::Program;
 use crate::proof::package::Verdict;
 use crate::source::content::{Object, Root};
@@ -242,12 +243,6 @@ impl Hashes {
 /// The SHA-256 of bytes at hand.
 pub(super) fn sha256(bytes: &[u8]) -> String {
     hex(&sha2::Sha256::digest(bytes))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble)]);
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 /// A path as a problem names it.

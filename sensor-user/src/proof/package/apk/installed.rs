@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::proof::package::check::hex;
+use crate::proof::hex;
 use crate::proof::package::{Digest, Manager, Package};
 
 /// Where paragraphs are: what is between empty lines.

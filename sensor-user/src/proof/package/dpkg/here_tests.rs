@@ -133,7 +133,7 @@ fn package(folder: &Path, version: u32) -> PathBuf {
     if version > 1 {
         let sum = |path: &str| {
             let content = fs::read(tree.join(path)).unwrap();
-            format!("{}  {path}\n", super::super::check::hex(&<md5::Md5 as md5::Digest>::digest(content)))
+            format!("{}  {path}\n", crate::proof::hex(&<md5::Md5 as md5::Digest>::digest(content)))
         };
         put("DEBIAN/md5sums", &sum("usr/lib/systemd/system/probe.service"));
     }

@@ -12,8 +12,8 @@ use md5::Digest as _;
 use rustix::fs::FileType;
 use tempfile::TempDir;
 
-use super::super::check::hex;
 use super::super::{Digest, Manager, Packages, Verdict};
+use crate::proof::hex;
 use crate::source::content::Root;
 
 struct Tree(TempDir);

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use tempfile::TempDir;
 
-use super::super::{Digest, Manager, Packages, Verdict};
+use super::super::tests::told;
+use super::super::{Digest, Manager, Packages};
 use super::{local, mtree};
 use crate::source::content::Root;
 
@@ -35,17 +36,6 @@ fn tree() -> (TempDir, impl Fn(&str) -> PathBuf) {
     fs::write(at("etc/one.conf"), "a=2\n").unwrap();
     fs::write(at("usr/lib/a file"), "x").unwrap();
     (directory, at)
-}
-
-fn told(packages: &mut Packages, path: &str) -> String {
-    packages.refresh();
-    match packages.check(path.as_bytes()).verdict {
-        Verdict::Proved { package } => format!("proved {} {}", package.name, package.version),
-        Verdict::Modified { package, config } => format!("modified {} {config}", package.name),
-        Verdict::Claimed { package } => format!("claimed {}", package.name),
-        Verdict::Unowned => "unowned".to_owned(),
-        Verdict::Unknown { reason } => reason,
-    }
 }
 
 #[test]

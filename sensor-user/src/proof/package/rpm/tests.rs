@@ -10,7 +10,8 @@ use tempfile::TempDir;
 use super::header::Header;
 use super::sqlite::{ReadAt, Sqlite};
 use super::{ndb, *};
-use crate::proof::package::{Digest, Packages, Verdict};
+use crate::proof::package::tests::told;
+use crate::proof::package::{Digest, Packages};
 
 fn fixture() -> Vec<u8> {
     fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/proof/package/rpm/fixture/rpmdb.sqlite"))
@@ -37,17 +38,6 @@ fn tree(name: &str, database: &[u8]) -> (TempDir, PathBuf) {
 
 fn packages(tree: &TempDir) -> Packages {
     Packages::open(Arc::new(Root::open(tree.path().to_str().unwrap()).unwrap()))
-}
-
-fn told(packages: &mut Packages, path: &str) -> String {
-    packages.refresh();
-    match packages.check(path.as_bytes()).verdict {
-        Verdict::Proved { package } => format!("proved {} {}", package.name, package.version),
-        Verdict::Modified { package, config } => format!("modified {} {config}", package.name),
-        Verdict::Claimed { package } => format!("claimed {}", package.name),
-        Verdict::Unowned => "unowned".to_owned(),
-        Verdict::Unknown { reason } => reason,
-    }
 }
 
 /// What `rpm --verify` says of this tree, too.
