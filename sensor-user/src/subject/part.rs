@@ -37,8 +37,8 @@ pub enum Meaning<'a> {
     Nothing,
 }
 
-/// Whose manager reads what is watched. The output of generators and transient units is told apart by the path, for
-/// both managers have them. `owner` is whose home the path lies in.
+/// Whose manager reads what is watched. The output of generators, transient units and sockets are told apart by the
+/// path, for both managers have them. `owner` is whose home the path lies in.
 pub fn scope(class: WatchClass, watch_path: &str, owner: Option<u32>) -> Scope {
     if let Some(kind) = adjacent::of(class) {
         return kind.scope(watch_path, owner);
@@ -48,11 +48,7 @@ pub fn scope(class: WatchClass, watch_path: &str, owner: Option<u32>) -> Scope {
             Scope::User
         }
         // $XDG_RUNTIME_DIR (file-hierarchy(7)); capsules' managers are user managers as well.
-        WatchClass::GeneratorOutput | WatchClass::TransientUnit
-            if watch_path.starts_with("/run/user/") || watch_path.starts_with("/run/capsules/") =>
-        {
-            Scope::User
-        }
+        _ if watch_path.starts_with("/run/user/") || watch_path.starts_with("/run/capsules/") => Scope::User,
         _ => Scope::System,
     }
 }
@@ -322,6 +318,7 @@ mod tests {
         assert_eq!(scope(WatchClass::UserGenerator, "/etc/systemd/user-generators", None), Scope::User);
         assert_eq!(scope(WatchClass::GeneratorOutput, "/run/systemd/generator", None), Scope::System);
         assert_eq!(scope(WatchClass::TransientUnit, "/run/user/1000/systemd/transient", None), Scope::User);
+        assert_eq!(scope(WatchClass::EngineSocket, "/run/user/1000/podman/podman.sock", None), Scope::User);
     }
 
     proptest! {

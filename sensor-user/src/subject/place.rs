@@ -165,16 +165,21 @@ impl Watches {
                     (found, longest) = (inside(watch, class, path), configured.len());
                 }
             } else if is_at_or_below(configured, path) {
-                // On the way to units counts for more than on the way to anything else.
+                // On the way to units counts for more than on the way to anything else, and to the system's for more
+                // than to users', in whatever order the watches were set.
+                let scope = scope(watch, class);
+                let weight = |class: WatchClass, scope| {
+                    (adjacent::of(class).is_none() && !class.is_socket(), scope == Scope::System)
+                };
                 let weightier = match found {
                     Place::Nowhere => true,
-                    Place::OnTheWay { class: known, .. } => {
-                        adjacent::of(known).is_some() && adjacent::of(class).is_none()
+                    Place::OnTheWay { class: known, scope: whose } => {
+                        weight(class, scope) > weight(known, whose)
                     }
                     Place::In { .. } | Place::ByAnotherName { .. } => false,
                 };
                 if weightier {
-                    found = Place::OnTheWay { class, scope: scope(watch, class) };
+                    found = Place::OnTheWay { class, scope };
                 }
             }
         }
@@ -335,6 +340,32 @@ mod tests {
         assert!(matches!(place, Place::OnTheWay { class: WatchClass::SystemUnit, .. }));
         let place = locate(8, watch::ENTRY, b"").1;
         assert!(matches!(place, Place::OnTheWay { class: WatchClass::SystemUnit, .. }), "{place:?}");
+    }
+
+    #[test]
+    fn whose_units_lie_below_does_not_hang_on_the_order_of_watches() {
+        let classed = [
+            ("/run/user/1000/podman/podman.sock", WatchClass::EngineSocket),
+            ("/srv/docker.sock", WatchClass::EngineSocket),
+            ("/run/user/1000/systemd/user", WatchClass::UserUnit),
+            ("/run/systemd/system", WatchClass::SystemUnit),
+        ];
+        for reversed in [false, true] {
+            let mut watches = Watches::new(10);
+            watches.insert(Watch { watch: 0, path: "/".into(), class: None, owner: None });
+            for (number, (path, class)) in (1..).zip(classed) {
+                let number = if reversed { 10 - number } else { number };
+                watches.insert(Watch { watch: number, path: path.into(), class: Some(class), owner: None });
+            }
+            for (path, class, scope) in [
+                (&b"1000\0user\0run\0"[..], WatchClass::UserUnit, Scope::User),
+                (b"run\0", WatchClass::SystemUnit, Scope::System),
+                (b"srv\0", WatchClass::EngineSocket, Scope::System),
+            ] {
+                let place = watches.locate(0, watch::ENTRY, &PathView::new(path), &mut Vec::new());
+                assert_eq!(place, Place::OnTheWay { class, scope });
+            }
+        }
     }
 
     #[test]

@@ -21,6 +21,10 @@ impl Detector {
         }
         let manager = case.who.is_some_and(|who| Self::is_manager(lineage, who.handle));
         match number {
+            // Of a directory that only an engine's socket lies below nothing is loaded.
+            kind::MOUNT if case.class.is_socket() && matches!(case.place, Place::OnTheWay { .. }) => {
+                return None;
+            }
             kind::MOUNT => return Some(&rules::DIRECTORY_MOUNTED_OVER),
             kind::FILE_UNLINK if case.part.part == UnitPart::Other => return None,
             kind::FILE_UNLINK if case.part.part == UnitPart::Directory => {
